@@ -1,0 +1,56 @@
+#!/bin/sh
+# The checks must be able to fail: builds a small tree with one violation of each rule, expects every
+# one to be found at its line, and nothing in the clean files beside them.
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+top=$(mktemp -d "${TMPDIR:-/tmp}/halfpenny-check-XXXXXX") || exit 1
+trap 'rm -rf "$top"' EXIT
+cd "$top" || exit 1
+mkdir -p base proto broker store apps/order apps/stock tests/unit tools/check
+cp "$here/layers.txt" tools/check/
+cp "$here/../../base/banned.h" base/
+
+essay='/* Clean.
+ * Owns nothing, runs anywhere.
+ * It cannot fail.
+ * Invariants: none. */'
+# Spelled so that the checks do not find them here.
+marker="TO""DO"
+place="/ho""me/me"
+
+printf '#pragma once\n' >base/clean.h
+printf '%s\n#include "base/clean.h"\n/* time( and strcpy( in words */ const char *s = "rand(";\nint f(struct x *x) { return x->time(1) + x.random() + my_time(2); }\n' "$essay" >base/clean.c
+printf '%s\n#include <stdlib.h>\n#include "base/late.h"\n' "$essay" >base/late.c
+printf '#pragma once\n' >base/late.h
+printf 'int x;\n' >base/noguard.h
+printf '#include <jansson.h>\n' >base/noessay.c
+printf '%s\n#include "broker/up.h"\n#include "../base/clean.h"\n#include "clean.h"\n#include "store/store_priv.h"\n' "$essay" >proto/up.c
+printf '%s\n#include "store/append.h"\n#include "store/store.h"\nlong t(void) { return time(0); }\nvoid c(char *a) { strcpy(a, a); }\n' "$essay" >broker/deep.c
+printf '%s\n#include "apps/stock/stock.h"\n#include "base/buf.h"\n#include "apps/order/x.h"\n#include "halfpenny/types.h"\n' "$essay" >apps/order/reach.c
+printf 'int main(void) { usleep(5); } /* sleep(1) in words */\n' >tests/unit/slow_test.c
+printf 'one\n%s: later\nSCHEDULE_TOPIC_XXXX and mktemp XXXXXX\nsee %s/x\nsee http://host%s/x and ./%s/x\n' \
+    "$marker" "$place" "$place" "$place" >notes.md
+
+failed=0
+expect() { # CHECK PLACE...: the check fails and names exactly these places
+    check=$1
+    shift
+    output=$("$here/$check.sh" "$top") && { echo "$check.sh passed a tree full of violations"; failed=1; }
+    got=$(printf '%s\n' "$output" | sed -n 's/^\([^ :]*:[0-9]*\): .*/\1/p' | sort | tr '\n' ' ')
+    want=$(printf '%s\n' "$@" | sort | tr '\n' ' ')
+    [ "$got" = "$want" ] && return
+    echo "$check.sh found:   $got"
+    echo "$check.sh must be: $want"
+    failed=1
+}
+
+expect layers base/noessay.c:1 proto/up.c:5 proto/up.c:6 proto/up.c:7 proto/up.c:8 proto/up.c:8 \
+    broker/deep.c:5 apps/order/reach.c:5 apps/order/reach.c:6
+expect banned broker/deep.c:7 broker/deep.c:8
+expect style base/late.c:5 base/noguard.h:1 base/noessay.c:1 tests/unit/slow_test.c:1 notes.md:2 notes.md:4
+
+rm -rf "${top:?}"/*
+for check in layers banned style; do
+    "$here/$check.sh" "$top" >/dev/null 2>&1 && { echo "$check.sh passed an empty tree"; failed=1; }
+done
+[ "$failed" -eq 0 ] && echo "self_test: every rule is able to fail"
+exit "$failed"
