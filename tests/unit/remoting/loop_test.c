@@ -1,0 +1,193 @@
+#include "tests/support/test.h"
+
+#include <stdlib.h>
+
+#include "remoting/loop.h"
+#include "tests/support/wait.h"
+
+enum { DEADLINE_MS = 20000 };
+
+struct fixture;
+struct letter {
+    struct mail mail;
+    struct fixture *fixture;
+    int number;
+};
+struct fixture {
+    struct loop loop;
+    struct turn_hook first, second;
+    int turns[2];      /* loop thread */
+    char order[64];    /* which hook ran, in order */
+    size_t order_n;
+    bool seen_current;
+    _Atomic int delivered;
+    struct letter letters[1000];
+    int numbers[1000];
+    uv_timer_t timer;
+    _Atomic bool timer_seen;
+    bool timer_fired;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct err e = {0};
+    assert_ok(loop_start(&f->loop, "loop under test", 3, &e), &e);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    loop_stop(&f->loop);
+    loop_stop(&f->loop); /* twice is fine */
+    free(f);
+    return 0;
+}
+
+static void look_around(void *arg)
+{
+    struct fixture *f = arg;
+    f->seen_current = loop_is_current(&f->loop);
+}
+
+static void a_call_runs_on_the_loop_and_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    assert_false(loop_is_current(&f->loop));
+    assert_int_equal(loop_call(&f->loop, look_around, f), 0);
+    assert_true(f->seen_current);
+    assert_int_equal(f->loop.index, 3);
+    assert_string_equal(f->loop.name, "loop under test");
+}
+
+static void deliver(struct mail *m)
+{
+    struct letter *letter = LIST_ENTRY(m, struct letter, mail);
+    struct fixture *f = letter->fixture;
+    f->numbers[f->delivered] = letter->number;
+    f->delivered++;
+}
+
+static bool all_delivered(void *arg)
+{
+    return ((struct fixture *)arg)->delivered == 1000;
+}
+
+static void mail_is_delivered_in_order(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 1000; i++) {
+        f->letters[i] = (struct letter){{.deliver = deliver}, f, i};
+        assert_int_equal(loop_post(&f->loop, &f->letters[i].mail), 0);
+    }
+    assert_true(wait_until(all_delivered, f, DEADLINE_MS));
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(f->numbers[i], i);
+}
+
+static void note_order(struct fixture *f, char c)
+{
+    if (f->order_n < sizeof f->order - 1)
+        f->order[f->order_n++] = c;
+}
+
+static void first_hook(struct turn_hook *h)
+{
+    struct fixture *f = LIST_ENTRY(h, struct fixture, first);
+    f->turns[0]++;
+    note_order(f, '1');
+}
+
+static void second_hook(struct turn_hook *h)
+{
+    struct fixture *f = LIST_ENTRY(h, struct fixture, second);
+    f->turns[1]++;
+    note_order(f, '2');
+}
+
+static void add_hooks(void *arg)
+{
+    struct fixture *f = arg;
+    f->second = (struct turn_hook){.rank = 10, .fn = second_hook};
+    f->first = (struct turn_hook){.rank = 0, .fn = first_hook};
+    loop_hook_add(&f->loop, &f->second);
+    loop_hook_add(&f->loop, &f->first);
+}
+
+static void remove_hooks(void *arg)
+{
+    struct fixture *f = arg;
+    loop_hook_remove(&f->first);
+    loop_hook_remove(&f->second);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void hooks_run_every_turn_lower_rank_first(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(loop_call(&f->loop, add_hooks, f), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(loop_call(&f->loop, nothing, f), 0);
+    assert_int_equal(loop_call(&f->loop, remove_hooks, f), 0);
+    assert_true(f->turns[0] >= 5);
+    assert_int_equal(f->turns[0], f->turns[1]);
+    for (size_t i = 0; i < f->order_n; i++)
+        assert_int_equal(f->order[i], i % 2 == 0 ? '1' : '2');
+    int turns = f->turns[0];
+    assert_int_equal(loop_call(&f->loop, nothing, f), 0);
+    assert_int_equal(f->turns[0], turns); /* removed is removed */
+}
+
+static void hook_after_timer(struct turn_hook *h)
+{
+    struct fixture *f = LIST_ENTRY(h, struct fixture, first);
+    if (f->timer_fired)
+        f->timer_seen = true;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct fixture *f = LIST_ENTRY(t, struct fixture, timer);
+    f->timer_fired = true;
+    uv_close((uv_handle_t *)t, NULL);
+}
+
+static void start_timer(void *arg)
+{
+    struct fixture *f = arg;
+    f->first = (struct turn_hook){.fn = hook_after_timer};
+    loop_hook_add(&f->loop, &f->first);
+    uv_timer_init(&f->loop.uv, &f->timer);
+    uv_timer_start(&f->timer, on_timer, 20, 0);
+}
+
+static bool timer_was_seen(void *arg)
+{
+    return ((struct fixture *)arg)->timer_seen;
+}
+
+static void hooks_see_a_timer_s_work_before_the_loop_sleeps(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(loop_call(&f->loop, start_timer, f), 0);
+    assert_true(wait_until(timer_was_seen, f, DEADLINE_MS)); /* nothing else wakes the loop */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_call_runs_on_the_loop_and_is_waited_for),
+        TEST(mail_is_delivered_in_order),
+        TEST(hooks_run_every_turn_lower_rank_first),
+        TEST(hooks_see_a_timer_s_work_before_the_loop_sleeps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
