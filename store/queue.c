@@ -1,0 +1,263 @@
+/* One consume queue: the dense index from queue offset to log record.
+ *
+ * Owns: the units of one (topic, queue id), in memory and in files.
+ * Runs on: queue_add on whoever makes records visible (one at a time, vis.lock), queue_flush on the
+ * cq flusher, reads on any thread.
+ *
+ * On disk: consumequeue/<TOPIC>/<QUEUE ID>/<20-digit start byte>, each file mappedFileSizeConsumeQueue
+ * bytes (a multiple of 20), sparse. The unit of queue offset k is at byte 20 * k (big-endian):
+ *
+ *   offset  size
+ *        0     8  physical offset of the record
+ *        8     4  size of the record; 0 = never written, 2^31-1 = pre-blank (no message here)
+ *       12     8  tag hash (a Java string hash, sign-extended), or the delivery time of a delayed one
+ *
+ * Source: ConsumeQueue.
+ *
+ * In memory: the youngest units, [tail_first, max), in a buffer that starts at 16 units and doubles
+ * while the flusher has not caught up; what is in the files makes room for new ones. An idle queue
+ * has no buffer at all, so ten thousand topics cost their names.
+ *
+ *      min ........ tail_first ..... written ............ max
+ *       |  files only  |  files+memory  |   memory only    |
+ *
+ * Failure modes: files cannot be written: units stay in memory, the round is repeated, and the store
+ * turns FAILED when too many pile up (queue_table.c). Nothing is lost by that: every unit can be made
+ * again from the log, which is what recovery does with units younger than the checkpoint.
+ *
+ * Invariants: 1. units are dense: unit k belongs to the k-th record of the queue; 2. min <= max,
+ * tail_first <= written <= max, and min <= written; 3. only the flusher moves `written`, only
+ * queue_add moves `max`; recovery, alone in the store, may set everything. */
+#include "store/store_priv.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+enum { TAIL_FIRST_CAP = 16, FLUSH_CHUNK_UNITS = 3276 };
+
+static_assert(sizeof(((struct queue_unit *)0)->phys_offset) + sizeof(((struct queue_unit *)0)->size) +
+              sizeof(((struct queue_unit *)0)->tags_code) == CQ_UNIT_SIZE, "consume queue unit");
+
+struct store_queue *queue_new(struct queue_table *t, struct slice topic, int32_t id)
+{
+    struct store_queue *q = calloc(1, sizeof *q + topic.n);
+    if (!q)
+        return NULL;
+    if (uv_mutex_init(&q->lock)) {
+        free(q);
+        return NULL;
+    }
+    q->table = t;
+    q->id = id;
+    atomic_init(&q->refs, 1);
+    list_init(&q->dirty_link);
+    list_init(&q->fds);
+    q->topic_n = (uint16_t)topic.n;
+    memcpy(q->topic, topic.p, topic.n);
+    return q;
+}
+
+struct store_queue *queue_ref(struct store_queue *q)
+{
+    atomic_fetch_add_explicit(&q->refs, 1, memory_order_relaxed);
+    return q;
+}
+
+void queue_unref(struct store_queue *q)
+{
+    if (atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    queue_fds_close(q);
+    uv_mutex_destroy(&q->lock);
+    free(q->tail);
+    free(q);
+}
+
+void queue_unit_put(char *p, const struct queue_unit *u)
+{
+    be64_put(p, (uint64_t)u->phys_offset);
+    be32_put(p + 8, (uint32_t)u->size);
+    be64_put(p + 12, (uint64_t)u->tags_code);
+}
+
+void queue_unit_get(const char *p, struct queue_unit *u)
+{
+    u->phys_offset = (int64_t)be64_get(p);
+    u->size = (int32_t)be32_get(p + 8);
+    u->tags_code = (int64_t)be64_get(p + 12);
+}
+
+void queue_range(struct store_queue *q, int64_t *min, int64_t *max)
+{
+    uv_mutex_lock(&q->lock);
+    *min = q->min;
+    *max = q->max;
+    uv_mutex_unlock(&q->lock);
+}
+
+static void drop_front(struct store_queue *q, int64_t units)
+{
+    const size_t left = (size_t)(q->max - q->tail_first - units);
+    memmove(q->tail, q->tail + units * CQ_UNIT_SIZE, left * CQ_UNIT_SIZE);
+    q->tail_first += units;
+}
+
+/* Room for one more unit: reuses what the files hold when that frees half of the buffer, otherwise
+ * grows. Moving less than half at a time would make appends quadratic. */
+static int make_room(struct store_queue *q)
+{
+    const int64_t used = q->max - q->tail_first, in_files = q->written - q->tail_first;
+    if (used < q->tail_cap)
+        return 0;
+    if (q->tail_cap && in_files >= q->tail_cap / 2) {
+        drop_front(q, in_files);
+        return 0;
+    }
+    const uint32_t cap = q->tail_cap ? q->tail_cap * 2 : TAIL_FIRST_CAP;
+    char *tail = cap > q->tail_cap ? realloc(q->tail, (size_t)cap * CQ_UNIT_SIZE) : NULL;
+    if (!tail)
+        return E_NOMEM;
+    q->tail = tail;
+    q->tail_cap = cap;
+    return 0;
+}
+
+int queue_add(struct store_queue *q, const struct queue_unit *u)
+{
+    uv_mutex_lock(&q->lock);
+    const int rc = make_room(q);
+    if (!rc) {
+        queue_unit_put(q->tail + (q->max - q->tail_first) * CQ_UNIT_SIZE, u);
+        q->max++;
+        if (!q->gone) {
+            atomic_fetch_add_explicit(&q->table->unwritten, 1, memory_order_relaxed);
+            queue_mark_dirty(q);
+        }
+    }
+    uv_mutex_unlock(&q->lock);
+    return rc;
+}
+
+/* Units of one file; n is cut to what the file holds. */
+static int read_file(struct store_queue *q, int64_t offset, int n, char *out, struct err *e)
+{
+    const int64_t pos = offset * CQ_UNIT_SIZE, file_size = q->table->file_size;
+    const int64_t start = pos / file_size * file_size;
+    const int64_t left = (start + file_size - pos) / CQ_UNIT_SIZE;
+    if (n > left)
+        n = (int)left;
+    struct queue_fd *fd;
+    const int rc = queue_fd_get(q, start, false, &fd, e);
+    if (rc)
+        return rc;
+    const size_t want = (size_t)n * CQ_UNIT_SIZE;
+    const ssize_t got = q->table->fs->pread(fd->f, out, want, pos - start, e);
+    queue_fd_put(q, fd);
+    if (got < 0)
+        return (int)got;
+    if ((size_t)got < want)
+        return err_set(e, E_CORRUPT, "consume queue " SLICE_FMT "-%d ends before queue offset %lld",
+                       SLICE_ARG(queue_topic(q)), q->id, (long long)(offset + n));
+    return n;
+}
+
+int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e)
+{
+    uv_mutex_lock(&q->lock);
+    int64_t end = q->max - offset < n ? q->max : offset + n;
+    const bool in_memory = q->tail && offset >= q->tail_first;
+    if (offset < q->min || offset >= end)
+        end = offset;
+    else if (in_memory)
+        memcpy(out, q->tail + (offset - q->tail_first) * CQ_UNIT_SIZE, (size_t)(end - offset) * CQ_UNIT_SIZE);
+    else if (q->tail && end > q->tail_first)
+        end = q->tail_first;
+    uv_mutex_unlock(&q->lock);
+    if (in_memory || end == offset)
+        return (int)(end - offset);
+    return read_file(q, offset, (int)(end - offset), out, e);
+}
+
+int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e)
+{
+    char p[CQ_UNIT_SIZE];
+    const int n = queue_read(q, offset, 1, p, e);
+    if (n < 0)
+        return n;
+    if (!n)
+        return err_set(e, E_NOTFOUND, "queue offset %lld is outside the queue", (long long)offset);
+    queue_unit_get(p, u);
+    return 0;
+}
+
+/* Copies units that are not in files yet, at most to the end of one file. */
+static int64_t take_unwritten(struct store_queue *q, int64_t *from)
+{
+    uv_mutex_lock(&q->lock);
+    *from = q->written;
+    const int64_t per_file = q->table->file_size / CQ_UNIT_SIZE;
+    int64_t n = q->max - q->written;
+    if (n > FLUSH_CHUNK_UNITS)
+        n = FLUSH_CHUNK_UNITS;
+    if (n > per_file - q->written % per_file)
+        n = per_file - q->written % per_file;
+    if (n && !q->gone)
+        memcpy(q->table->scratch, q->tail + (q->written - q->tail_first) * CQ_UNIT_SIZE,
+               (size_t)n * CQ_UNIT_SIZE);
+    else
+        n = 0;
+    uv_mutex_unlock(&q->lock);
+    return n;
+}
+
+static void mark_written(struct store_queue *q, int64_t n)
+{
+    uv_mutex_lock(&q->lock);
+    q->written += n;
+    atomic_fetch_sub_explicit(&q->table->unwritten, n, memory_order_relaxed);
+    uv_mutex_unlock(&q->lock);
+}
+
+int queue_flush(struct store_queue *q, struct err *e)
+{
+    struct queue_table *t = q->table;
+    int64_t from, n, last_start = -1;
+    struct queue_fd *fd = NULL;
+    int rc = FAILPOINT(FP_STORE_CQ_FLUSH);
+    if (rc)
+        return err_set(e, rc, "write consume queue: failpoint");
+    while (!rc && (n = take_unwritten(q, &from))) {
+        const int64_t pos = from * CQ_UNIT_SIZE, start = pos / t->file_size * t->file_size;
+        if (start != last_start && fd) {
+            rc = t->fs->datasync(fd->f, e);
+            queue_fd_put(q, fd);
+            fd = NULL;
+        }
+        if (!rc && !fd)
+            rc = queue_fd_get(q, start, true, &fd, e);
+        if (!rc)
+            rc = fs_write(fd->f, t->fs, t->scratch, (size_t)n * CQ_UNIT_SIZE, pos - start, e);
+        if (!rc)
+            mark_written(q, n);
+        last_start = start;
+    }
+    if (fd) {
+        if (!rc)
+            rc = t->fs->datasync(fd->f, e);
+        queue_fd_put(q, fd);
+    }
+    return rc ? err_wrap(e, rc, "consume queue " SLICE_FMT "-%d", SLICE_ARG(queue_topic(q)), q->id) : 0;
+}
+
+bool queue_release_tail(struct store_queue *q)
+{
+    if (q->written < q->max && !q->gone)
+        return false;
+    free(q->tail);
+    q->tail = NULL;
+    q->tail_cap = 0;
+    q->tail_first = q->max;
+    return true;
+}

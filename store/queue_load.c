@@ -1,0 +1,396 @@
+/* Consume queue files at start-up: find them, find their ends, cut what cannot be trusted.
+ *
+ * Owns: nothing; part of recovery (recover.c drives it).
+ * Runs on: store_open, alone.
+ *
+ * Happy path: every <TOPIC>/<QUEUE ID> directory with files becomes a queue that begins with its first
+ * file and ends behind the last valid unit (phys >= 0 and size > 0) of its last file, found by
+ * bisection: units are dense, and behind the end there are zeros.
+ *
+ * Failure modes. Queues are derived data, so nothing but a wrong configuration keeps the store from
+ * opening:
+ *   a name that is no topic or queue id     left alone, one log line
+ *   last file empty or short                extended with zeros; the queue is `damaged` when its stop
+ *                                           was orderly or the file had bytes (then units are missing),
+ *                                           else `suspect` (the crash came before the first sync)
+ *   a file missing or short in the middle   the files behind it go, the queue is damaged
+ *   sizes or names that do not fit          E_CORRUPT naming mappedFileSizeConsumeQueue
+ * A damaged queue makes recovery read the log from its last good unit on.
+ *
+ * After a crash units may be torn: any part of what was not synced may be there. They are cut by
+ * physical offset: recovery replays from a place before which every unit was synced, and rebuilds
+ * everything behind it.
+ *
+ * Invariants: 1. after a cut, the files hold zeros behind the end, durably, so a stale unit cannot
+ * join a later end; 2. files of a queue are contiguous; 3. a queue that begins inside a file has
+ * pre-blank units (0, 2^31-1, 0) before its first one. Source: ConsumeQueue.fillPreBlank. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "proto/names.h"
+#include "store/store_priv.h"
+
+enum { STALE_LOOK = 64 * 1024 };
+
+/* ---- positions ---- */
+
+static void set_range(struct store_queue *q, int64_t min, int64_t max)
+{
+    atomic_fetch_sub(&q->table->unwritten, q->max - q->written);
+    free(q->tail);
+    q->tail = NULL;
+    q->tail_cap = 0;
+    q->min = min;
+    q->max = q->written = q->tail_first = max;
+}
+
+static bool unit_is_valid(const struct queue_unit *u)
+{
+    return u->phys_offset >= 0 && u->size > 0;
+}
+
+/* First offset in [low, high) for which `holds` is false; holds must be true, then false. */
+static int bisect(struct store_queue *q, int64_t low, int64_t high,
+                  bool (*holds)(const struct queue_unit *u, int64_t arg), int64_t arg, int64_t *out,
+                  struct err *e)
+{
+    while (low < high) {
+        const int64_t mid = low + (high - low) / 2;
+        struct queue_unit u;
+        const int rc = queue_unit_at(q, mid, &u, e);
+        if (rc)
+            return rc;
+        if (holds(&u, arg))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    *out = low;
+    return 0;
+}
+
+static bool is_valid(const struct queue_unit *u, int64_t arg)
+{
+    (void)arg;
+    return unit_is_valid(u);
+}
+
+static bool is_before(const struct queue_unit *u, int64_t phys)
+{
+    return unit_is_valid(u) && u->phys_offset < phys;
+}
+
+static bool is_expired(const struct queue_unit *u, int64_t log_min)
+{
+    return unit_is_blank(u) || u->phys_offset < log_min;
+}
+
+/* ---- cutting ---- */
+
+static int remove_files_from(struct store_queue *q, int64_t first_start, struct err *e)
+{
+    struct queue_table *t = q->table;
+    char *dir = queue_dir(q);
+    int64_t *starts = NULL;
+    int n = 0, removed = 0;
+    int rc = dir ? starts_list(t->fs, dir, &starts, &n, e) : err_set(e, E_NOMEM, "cut consume queue");
+    if (!rc && n && starts[n - 1] >= first_start)
+        queue_fds_close(q);
+    for (int i = n; i-- > 0 && !rc && starts[i] >= first_start; removed++) {
+        char *path = path_join_start(dir, starts[i]);
+        rc = path ? t->fs->unlink(t->fs, path, e) : err_set(e, E_NOMEM, "cut consume queue");
+        free(path);
+    }
+    if (!rc && removed)
+        rc = t->fs->dirsync(t->fs, dir, e);
+    free(starts);
+    free(dir);
+    return rc;
+}
+
+/* Is there anything but zeros shortly behind the cut? Unsynced writes are recent, hence short. */
+static int has_stale_bytes(struct queue_table *t, struct fs_file *f, int64_t from, bool *out, struct err *e)
+{
+    const ssize_t n = t->fs->pread(f, t->scratch, STALE_LOOK, from, e);
+    if (n < 0)
+        return (int)n;
+    *out = false;
+    for (ssize_t i = 0; i < n && !*out; i++)
+        *out = t->scratch[i] != 0;
+    return 0;
+}
+
+static int zero_behind(struct store_queue *q, int64_t pos, struct err *e)
+{
+    struct queue_table *t = q->table;
+    const int64_t start = pos / t->file_size * t->file_size;
+    struct queue_fd *fd;
+    bool stale = false;
+    int rc = queue_fd_get(q, start, false, &fd, e);
+    if (rc)
+        return rc == E_NOTFOUND ? 0 : rc;
+    rc = has_stale_bytes(t, fd->f, pos - start, &stale, e);
+    if (!rc && stale) {
+        rc = t->fs->truncate(fd->f, pos - start, e);
+        if (!rc)
+            rc = t->fs->truncate(fd->f, t->file_size, e);
+        if (!rc)
+            rc = t->fs->sync(fd->f, e);
+    }
+    queue_fd_put(q, fd);
+    return rc;
+}
+
+int queue_cut(struct store_queue *q, int64_t offset, struct err *e)
+{
+    const int64_t file_size = q->table->file_size, pos = offset * CQ_UNIT_SIZE;
+    set_range(q, q->min, offset);
+    int rc = remove_files_from(q, (pos + file_size - 1) / file_size * file_size, e);
+    if (!rc && pos % file_size)
+        rc = zero_behind(q, pos, e);
+    return rc ? err_wrap(e, rc, "cut consume queue " SLICE_FMT "-%d", SLICE_ARG(queue_topic(q)), q->id) : 0;
+}
+
+int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
+                   bool (*record_there)(struct store_queue *q, const struct queue_unit *u), struct err *e)
+{
+    int64_t end;
+    int rc = bisect(q, q->min, q->max, is_before, phys_offset, &end, e);
+    while (!rc && end > q->min) {
+        struct queue_unit u;
+        rc = queue_unit_at(q, end - 1, &u, e);
+        if (rc || unit_is_blank(&u) || record_there(q, &u))
+            break;
+        end--;
+    }
+    return rc ? rc : queue_cut(q, end, e);
+}
+
+static int fill_blank(struct store_queue *q, int64_t start, int64_t bytes, struct err *e)
+{
+    struct queue_table *t = q->table;
+    struct queue_fd *fd;
+    int rc = queue_fd_get(q, start, true, &fd, e);
+    if (rc)
+        return rc;
+    const int64_t chunk = STALE_LOOK / CQ_UNIT_SIZE * CQ_UNIT_SIZE;
+    for (int64_t i = 0; i < chunk; i += CQ_UNIT_SIZE)
+        queue_unit_put(t->scratch + i, &(struct queue_unit){0, CQ_BLANK_SIZE, 0});
+    for (int64_t done = 0; done < bytes && !rc; done += chunk)
+        rc = fs_write(fd->f, t->fs, t->scratch, (size_t)(bytes - done < chunk ? bytes - done : chunk), done, e);
+    if (!rc)
+        rc = t->fs->datasync(fd->f, e);
+    queue_fd_put(q, fd);
+    return rc;
+}
+
+int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e)
+{
+    const int64_t pos = offset * CQ_UNIT_SIZE, start = pos / q->table->file_size * q->table->file_size;
+    set_range(q, offset, offset);
+    int rc = remove_files_from(q, 0, e);
+    if (!rc && pos > start)
+        rc = fill_blank(q, start, pos - start, e);
+    return rc;
+}
+
+int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e)
+{
+    struct queue_unit u;
+    if (q->min == q->max)
+        return 0;
+    int rc = queue_unit_at(q, q->min, &u, e);
+    if (rc || !is_expired(&u, log_min))
+        return rc;
+    return bisect(q, q->min, q->max, is_expired, log_min, &q->min, e);
+}
+
+/* ---- loading ---- */
+
+struct names {
+    char **v;
+    size_t n, cap;
+};
+
+static int add_name(void *arg, const char *name)
+{
+    struct names *s = arg;
+    if (s->n == s->cap) {
+        const size_t cap = s->cap ? s->cap * 2 : 16;
+        char **v = realloc(s->v, cap * sizeof *v);
+        if (!v)
+            return E_NOMEM;
+        s->v = v;
+        s->cap = cap;
+    }
+    s->v[s->n] = slice_dup(slice_str(name));
+    return s->v[s->n++] ? 0 : E_NOMEM;
+}
+
+static void names_free(struct names *s)
+{
+    while (s->n)
+        free(s->v[--s->n]);
+    free(s->v);
+}
+
+static int names_list(struct fs *fs, const char *dir, struct names *s, struct err *e)
+{
+    *s = (struct names){0};
+    const int rc = fs->list(fs, dir, add_name, s, e);
+    if (!rc || rc == E_NOTFOUND)
+        return 0;
+    names_free(s);
+    return rc == E_NOMEM ? err_set(e, E_NOMEM, "list %s", dir) : rc;
+}
+
+struct run { /* the files of one queue that can be used: [first, first + n * file_size) */
+    int64_t first;
+    int n;
+    bool damaged, suspect;
+};
+
+static int wrong_size(const struct queue_table *t, const char *path, int64_t size, struct err *e)
+{
+    return err_set(e, E_CORRUPT, "%s (%lld bytes) does not fit mappedFileSizeConsumeQueue=%lld; start with "
+                   "the size this store was written with, or remove %s: it is rebuilt from the commit log",
+                   path, (long long)size, (long long)t->file_size, t->dir);
+}
+
+static int extend_file(struct queue_table *t, const char *path, int64_t size, struct err *e)
+{
+    struct fs_file *f;
+    int rc = t->fs->open(t->fs, path, FS_WRITE, &f, e);
+    if (rc)
+        return rc;
+    rc = t->fs->truncate(f, t->file_size, e);
+    if (!rc)
+        rc = t->fs->sync(f, e);
+    t->fs->close(f);
+    LOGW("store.repair", "file=%s size=%lld expected=%lld text=\"short consume queue file extended\"", path,
+         (long long)size, (long long)t->file_size);
+    return rc;
+}
+
+/* Judges file i and adds it to the run. Sets *stop when the files behind it cannot be used. */
+static int judge_file(struct queue_table *t, const char *dir, const int64_t *starts, int i, int n, bool clean,
+                      struct run *run, bool *stop, struct err *e)
+{
+    char *path = path_join_start(dir, starts[i]);
+    if (!path)
+        return err_set(e, E_NOMEM, "load consume queue");
+    struct fs_stat st;
+    int rc = t->fs->stat(t->fs, path, &st, e);
+    if (!rc && (st.size > t->file_size || starts[i] % t->file_size)) {
+        rc = wrong_size(t, path, st.size, e);
+    } else if (!rc && i && starts[i] != starts[i - 1] + t->file_size) {
+        *stop = run->damaged = true;
+    } else if (!rc) {
+        run->n++;
+        if (st.size < t->file_size) {
+            const bool last = i + 1 == n;
+            *stop = !last;
+            if (clean || st.size || !last)
+                run->damaged = true;
+            else
+                run->suspect = true;
+            rc = extend_file(t, path, st.size, e);
+        }
+    }
+    free(path);
+    return rc;
+}
+
+static int judge_files(struct queue_table *t, const char *dir, bool clean, struct run *run, struct err *e)
+{
+    int64_t *starts;
+    int n;
+    int rc = starts_list(t->fs, dir, &starts, &n, e);
+    if (rc)
+        return rc;
+    bool stop = false;
+    run->first = n ? starts[0] : 0;
+    for (int i = 0; i < n && !rc && !stop; i++)
+        rc = judge_file(t, dir, starts, i, n, clean, run, &stop, e);
+    free(starts);
+    return rc;
+}
+
+static int find_end(struct store_queue *q, const struct run *run, struct err *e)
+{
+    const int64_t per_file = q->table->file_size / CQ_UNIT_SIZE, first = run->first / CQ_UNIT_SIZE;
+    const int64_t limit = first + per_file * run->n;
+    int64_t end = first;
+    /* Everything readable while we look; the last file with a valid first unit holds the end. */
+    set_range(q, first, limit);
+    for (int64_t low = limit - per_file; low >= first; low -= per_file) {
+        const int rc = bisect(q, low, low + per_file, is_valid, 0, &end, e);
+        if (rc || end > low)
+            return rc ? rc : (set_range(q, first, end), 0);
+    }
+    set_range(q, first, end);
+    return 0;
+}
+
+static int load_queue(struct queue_table *t, const char *topic_dir, struct slice topic, const char *id_name,
+                      bool clean, struct err *e)
+{
+    int32_t id;
+    if (slice_i32(slice_str(id_name), &id) || id < 0) {
+        LOGW("store.load", "dir=%s text=\"%s is no queue id, left alone\"", topic_dir, id_name);
+        return 0;
+    }
+    char *dir = path_join(topic_dir, id_name);
+    if (!dir)
+        return err_set(e, E_NOMEM, "load consume queue");
+    struct run run = {0};
+    struct store_queue *q = NULL;
+    int rc = judge_files(t, dir, clean, &run, e);
+    if (!rc && run.n)
+        rc = queue_open(t, topic, id, &q, e);
+    if (!rc && q) {
+        q->has_dir = true;
+        q->damaged = run.damaged;
+        q->suspect = run.suspect;
+        rc = remove_files_from(q, run.first + (int64_t)run.n * t->file_size, e);
+        if (!rc)
+            rc = find_end(q, &run, e);
+    }
+    if (q)
+        queue_unref(q);
+    free(dir);
+    return rc;
+}
+
+static int load_topic(struct queue_table *t, const char *name, bool clean, struct err *e)
+{
+    char quoted[64];
+    if (topic_name_check(slice_str(name), NULL)) {
+        LOGW("store.load", "dir=%s text=\"%s is no topic name, left alone\"", t->dir,
+             log_quote(slice_str(name), quoted, sizeof quoted));
+        return 0;
+    }
+    char *dir = path_join(t->dir, name);
+    struct names ids;
+    int rc = dir ? names_list(t->fs, dir, &ids, e) : err_set(e, E_NOMEM, "load consume queues");
+    if (!rc) {
+        for (size_t i = 0; i < ids.n && !rc; i++)
+            rc = load_queue(t, dir, slice_str(name), ids.v[i], clean, e);
+        names_free(&ids);
+    }
+    free(dir);
+    return rc;
+}
+
+int queue_table_load(struct queue_table *t, bool clean, struct err *e)
+{
+    struct names topics;
+    int rc = names_list(t->fs, t->dir, &topics, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < topics.n && !rc; i++)
+        rc = load_topic(t, topics.v[i], clean, e);
+    names_free(&topics);
+    return rc;
+}

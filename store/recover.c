@@ -1,0 +1,454 @@
+/* Recovery: what the files hold becomes the state of the store. It trusts nothing it did not check.
+ *
+ * Owns: the decision where the log ends and where checking begins.
+ * Runs on: store_open, alone.
+ *
+ * A record is whole when: its length fits its file; its magic is known; all inner lengths add up; the
+ * body has its CRC (checkCRCOnRecover); its topic has no zero byte; and the physical offset inside it is where it stands. The
+ * last check is what keeps bytes of an earlier life of a file, however intact, from being replayed.
+ * LIMIT: the body CRC says nothing about the properties, so a record torn only there passes. A
+ * property CRC, where a record carries one, belongs into record_at().
+ *
+ * Happy path.
+ *   1. choose   where to begin: `start`. Orderly stop: at the record that the youngest unit of all
+ *               queues points to. Crash: at the beginning of the newest file whose first record is
+ *               whole and not younger than the checkpoint's smaller time minus 3 s: everything
+ *               before it was synced, log and units. Neither: at the beginning of the log. A damaged
+ *               queue moves it back to that queue's last good unit.
+ *   2. cut      every queue ends before `start`: what comes behind may be torn, or point to records
+ *               that are gone. It is made again.
+ *   3. replay   from `start`, record by record, each giving its unit; a blank record leads to the
+ *               next file; the first record that is not whole ends the log.
+ *   4. seal     files behind the end go, the rest of the last file becomes zeros on disk, the log and
+ *               the queues are synced, the checkpoint is written.
+ * Source for 1 and 3: CommitLog.recoverNormally, recoverAbnormally.
+ *
+ * Gaps. A queue's offsets are dense, so a replayed record must be the next of its queue:
+ *   smaller   the topic was deleted and made anew: the younger record wins, the queue is cut there
+ *   larger, queue has units or lost a file    units are missing that `start` does not cover: all
+ *             queues are rebuilt from the beginning of the log, once
+ *   larger, queue is empty                    its older records were expired or its topic deleted:
+ *             the queue begins here
+ *   larger, while rebuilding everything       the log itself has the gap: pre-blank units fill it
+ *
+ * Failure modes: disk errors end store_open, the next one starts over: every step leaves files that
+ * lead to the same end. A record that is not whole although a younger one in a later file is known to
+ * have been synced is no torn tail but damage: E_CORRUPT, nothing is dropped without being asked.
+ *
+ * Invariants: 1. every whole record before the first one that is not whole is kept; 2. log and queues
+ * agree: every record that takes a queue offset has its unit, every unit its record; 3. nothing
+ * behind log_max on disk can be taken for a record later. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "proto/names.h"
+#include "store/store_priv.h"
+
+enum {
+    CHECKPOINT_SLACK_MS = 3000, /* Source: StoreCheckpoint.getMinTimestamp */
+    ZERO_RUN = 1024 * 1024,
+    UNWRITTEN_FLUSH = 256 * 1024 /* units in memory before they go to files */
+};
+#define PROGRESS_BYTES (INT64_C(64) << 20)
+
+struct recovery {
+    struct store *st;
+    struct store_recovery *found;
+    int64_t start, pos, last_ts, told;
+    bool full;     /* from the beginning of the log: gaps are the log's own */
+    bool need_full;
+    const char *phase;
+};
+
+static void tell(struct recovery *r, int64_t done, int64_t total)
+{
+    const struct store_opts *o = &r->st->o;
+    r->told = done;
+    if (o->on_progress)
+        o->on_progress(o->arg, &(struct store_progress){r->phase, done, total});
+}
+
+int64_t record_tags_code(const struct store *st, const struct message *m)
+{
+    int32_t level;
+    if (slice_eq(m->topic, SLICE_LIT(TOPIC_SCHEDULE)) &&
+        !slice_i32(props_str_get(m->properties, PROP_DELAY), &level) && level > 0)
+        return m->store_timestamp + store_delay_ms(st, level);
+    return tags_code(m->properties);
+}
+
+/* ---- records ---- */
+
+enum record_kind { RECORD_WHOLE, RECORD_BLANK, RECORD_BAD };
+
+/* The record at pos. *left is what its file holds from there on. `f` keeps the slices of m alive. */
+static enum record_kind record_at(const struct store *st, const struct store_file *f, int64_t pos,
+                                  struct message *m, int64_t *left)
+{
+    const int flags = st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0;
+    *left = f->start + f->size - pos;
+    if (*left < MESSAGE_BLANK_SIZE)
+        return RECORD_BLANK;
+    const int rc = message_decode(slice_of(f->map + (pos - f->start), (size_t)*left), flags, m, NULL);
+    if (rc == E_NOTFOUND)
+        return m->total_size == *left ? RECORD_BLANK : RECORD_BAD;
+    /* No writer puts a zero byte into a topic: there the record is torn, and no checksum tells. */
+    const bool whole = !rc && m->phys_offset == pos && !memchr(m->topic.p, 0, m->topic.n);
+    return whole ? RECORD_WHOLE : RECORD_BAD;
+}
+
+static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
+{
+    struct store_file *f = commitlog_find(&st->log, pos);
+    if (!f)
+        return false;
+    struct message m;
+    int64_t left;
+    const bool whole = record_at(st, f, pos, &m, &left) == RECORD_WHOLE;
+    if (whole)
+        *ts = m.store_timestamp;
+    store_file_unref(f);
+    return whole;
+}
+
+/* Does the unit's record exist? The header decides; its queue offset is not compared, since RocketMQ
+ * itself may have appended a unit at another place than its record says. */
+static bool record_there(struct store_queue *q, const struct queue_unit *u)
+{
+    struct store_file *f = commitlog_find(&q->table->st->log, u->phys_offset);
+    if (!f)
+        return false;
+    const int64_t at = u->phys_offset - f->start;
+    const char *p = f->map + at;
+    const bool there = u->size >= MESSAGE_SIZE_MIN && at <= f->size - u->size &&
+                       be32_get(p) == (uint32_t)u->size && (int32_t)be32_get(p + 12) == q->id &&
+                       (int64_t)be64_get(p + 28) == u->phys_offset;
+    store_file_unref(f);
+    return there;
+}
+
+/* ---- 1. choose ---- */
+
+/* Physical offset of a queue's last unit that has a record; -1 when there is none. */
+static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
+{
+    *phys = -1;
+    for (int64_t at = q->max; at-- > q->min;) {
+        struct queue_unit u;
+        const int rc = queue_unit_at(q, at, &u, e);
+        if (rc)
+            return rc;
+        if (unit_is_blank(&u))
+            return 0;
+        if (record_there(q, &u)) {
+            *phys = u.phys_offset;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+static int64_t start_by_checkpoint(const struct recovery *r)
+{
+    struct commitlog *l = &r->st->log;
+    const struct checkpoint *c = &r->st->checkpoint;
+    const int64_t safe = (c->physic_ts < c->logics_ts ? c->physic_ts : c->logics_ts) - CHECKPOINT_SLACK_MS;
+    int64_t ts;
+    for (int i = l->file_n; i-- > 0;)
+        if (whole_record_at(r->st, l->files[i]->start, &ts) && ts && ts <= safe)
+            return l->files[i]->start;
+    return l->files[0]->start;
+}
+
+static int choose_start(struct recovery *r, struct err *e)
+{
+    struct store *st = r->st;
+    const int64_t log_min = st->log.files[0]->start;
+    int64_t youngest = -1, damaged = INT64_MAX, ts;
+    struct map_iter it = {0};
+    while (map_next(st->queues.map, &it)) {
+        struct store_queue *q = it.value;
+        int64_t phys;
+        if (!r->found->clean && !q->damaged)
+            continue;
+        const int rc = last_phys(q, &phys, e);
+        if (rc)
+            return rc;
+        if (phys > youngest)
+            youngest = phys;
+        if (q->damaged && phys < damaged)
+            damaged = phys;
+    }
+    if (!map_count(st->queues.map))
+        r->start = log_min;
+    else if (r->found->clean && youngest >= log_min && whole_record_at(st, youngest, &ts))
+        r->start = youngest;
+    else
+        r->start = start_by_checkpoint(r);
+    if (damaged < r->start)
+        r->start = damaged >= log_min && whole_record_at(st, damaged, &ts) ? damaged : log_min;
+    return 0;
+}
+
+/* ---- 2. cut ---- */
+
+static int cut_queues(struct recovery *r, struct err *e)
+{
+    struct map_iter it = {0};
+    int rc = 0;
+    while (!rc && map_next(r->st->queues.map, &it))
+        rc = queue_cut_phys(it.value, r->start, record_there, e);
+    return rc;
+}
+
+/* ---- 3. replay ---- */
+
+static int fill_gap(struct store_queue *q, int64_t upto)
+{
+    int rc = 0;
+    while (!rc && q->max < upto)
+        rc = queue_add(q, &(struct queue_unit){0, CQ_BLANK_SIZE, 0});
+    return rc;
+}
+
+/* Makes the queue end at queue offset k, the place of the record at r->pos. */
+static int meet(struct recovery *r, struct store_queue *q, int64_t k, struct err *e)
+{
+    const bool empty = q->min == q->max;
+    if (k == q->max)
+        return 0;
+    if (!r->full && k > q->max && (!empty || q->suspect)) {
+        r->need_full = true;
+        return 0;
+    }
+    LOGW("store.recover", "topic=" SLICE_FMT " queue=%d expected=%lld found=%lld physOffset=%lld "
+         "text=\"queue offset is not the next one\"", SLICE_ARG(queue_topic(q)), q->id, (long long)q->max,
+         (long long)k, (long long)r->pos);
+    if (k < q->max && k >= q->min) /* an older life of the topic ends here */
+        return queue_cut(q, k, e);
+    if (!empty && k > q->max && k - q->max <= q->table->file_size / CQ_UNIT_SIZE)
+        return fill_gap(q, k) ? err_set(e, E_NOMEM, "rebuild consume queue") : 0;
+    return queue_restart_at(q, k, e);
+}
+
+static int rebuild_unit(struct recovery *r, const struct message *m, struct err *e)
+{
+    struct store *st = r->st;
+    const int32_t tx = m->sys_flag & SYSFLAG_TX_MASK;
+    if (tx == SYSFLAG_TX_PREPARED || tx == SYSFLAG_TX_ROLLBACK || m->sys_flag & SYSFLAG_INNER_BATCH)
+        return 0;
+    struct store_queue *q;
+    struct err why;
+    int rc = m->queue_offset < 0 || m->queue_offset > INT64_MAX / CQ_UNIT_SIZE / 2
+                 ? err_set(&why, E_INVAL, "queue offset %lld", (long long)m->queue_offset)
+                 : queue_open(&st->queues, m->topic, m->queue_id, &q, &why);
+    if (rc == E_NOMEM)
+        return err_set(e, rc, "%s", why.text);
+    if (rc) {
+        LOGW("store.recover", "physOffset=%lld text=\"record has no place in a queue: %s\"", (long long)r->pos,
+             why.text);
+        return 0;
+    }
+    rc = meet(r, q, m->queue_offset, e);
+    if (!rc && !r->need_full) {
+        const struct queue_unit u = {r->pos, m->total_size, record_tags_code(st, m)};
+        rc = queue_add(q, &u) ? err_set(e, E_NOMEM, "rebuild consume queue") : 0;
+    }
+    queue_unref(q);
+    if (!rc && atomic_load(&st->queues.unwritten) > UNWRITTEN_FLUSH)
+        rc = queue_table_flush_all(&st->queues, e);
+    return rc;
+}
+
+static int replay_file(struct recovery *r, const struct store_file *f, bool *ended, struct err *e)
+{
+    const int64_t total = commitlog_limit(&r->st->log) - r->start;
+    while (!r->need_full) {
+        struct message m;
+        int64_t left;
+        const enum record_kind kind = record_at(r->st, f, r->pos, &m, &left);
+        if (kind == RECORD_BAD) {
+            *ended = true;
+            return 0;
+        }
+        if (kind == RECORD_BLANK) {
+            r->pos += left;
+            return 0;
+        }
+        const int rc = rebuild_unit(r, &m, e);
+        if (rc)
+            return rc;
+        r->pos += m.total_size;
+        r->found->records++;
+        if (m.store_timestamp > r->last_ts)
+            r->last_ts = m.store_timestamp;
+        if (r->pos - r->start - r->told >= PROGRESS_BYTES)
+            tell(r, r->pos - r->start, total);
+    }
+    return 0;
+}
+
+static int replay(struct recovery *r, struct err *e)
+{
+    bool ended = false;
+    r->pos = r->start;
+    r->last_ts = r->told = 0;
+    r->found->records = 0;
+    r->need_full = false;
+    tell(r, 0, commitlog_limit(&r->st->log) - r->start);
+    while (!ended && !r->need_full) {
+        struct store_file *f = commitlog_find(&r->st->log, r->pos);
+        if (!f)
+            return 0;
+        int rc = replay_file(r, f, &ended, e);
+        store_file_unref(f);
+        if (!rc)
+            rc = FAILPOINT(FP_STORE_RECOVER) ? err_set(e, E_IO, "recover: failpoint") : 0;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- 4. seal ---- */
+
+/* Bytes from pos to the last one that is not zero, over all files. Within a file the search ends at
+ * ZERO_RUN zeros: the rest of a file is allocated, not written, and 1 GiB of it need not be read. */
+static int64_t count_dropped(struct commitlog *l, int64_t pos)
+{
+    int64_t last = pos;
+    for (int i = 0; i < l->file_n; i++) {
+        const struct store_file *f = l->files[i];
+        int64_t at = pos > f->start ? pos - f->start : 0, zeros = 0;
+        for (; at < f->size && zeros < ZERO_RUN; at++) {
+            zeros = f->map[at] ? 0 : zeros + 1;
+            if (!zeros)
+                last = f->start + at + 1;
+        }
+    }
+    return last - pos;
+}
+
+/* Refuses to drop what was certainly on disk: a later file begins with a whole record that is older
+ * than the log's last sync. */
+static int refuse_damage(const struct recovery *r, struct err *e)
+{
+    struct commitlog *l = &r->st->log;
+    for (int i = l->file_n; i-- > 0 && l->files[i]->start > r->pos;) {
+        int64_t ts;
+        if (whole_record_at(r->st, l->files[i]->start, &ts) && ts < r->st->checkpoint.physic_ts) {
+            struct store_file *f = commitlog_find(l, r->pos);
+            const int rc = err_set(e, E_CORRUPT, "%s: damaged at byte %lld (physical offset %lld), and %020lld "
+                                   "is whole; restore the file from a copy, or move the later files and "
+                                   "`checkpoint` away to give up what is behind", f->path,
+                                   (long long)(r->pos - f->start), (long long)r->pos,
+                                   (long long)l->files[i]->start);
+            store_file_unref(f);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int finish_queues(struct store *st, struct err *e)
+{
+    struct map_iter it = {0};
+    int rc = 0;
+    while (!rc && map_next(st->queues.map, &it)) {
+        struct store_queue *q = it.value;
+        rc = queue_find_min(q, atomic_load(&st->log.min), e);
+        q->next = q->max;
+        q->damaged = q->suspect = false;
+    }
+    return rc ? rc : queue_table_flush_all(&st->queues, e);
+}
+
+static void publish_end(struct recovery *r)
+{
+    struct commitlog *l = &r->st->log;
+    l->last_ts = r->last_ts;
+    atomic_store(&l->min, l->files[0]->start);
+    atomic_store(&l->wrote_ts, r->last_ts);
+    atomic_store(&l->wrote, l->end);
+    atomic_store(&l->flushed_ts, r->last_ts);
+    atomic_store(&l->flushed, l->end);
+    atomic_store(&r->st->vis.offset, l->end);
+    atomic_store(&r->st->vis.ts, r->last_ts);
+    r->st->last_flush_ms = clock_mono(r->st->clock);
+}
+
+static int seal(struct recovery *r, struct err *e)
+{
+    struct store *st = r->st;
+    int rc = refuse_damage(r, e);
+    if (rc)
+        return rc;
+    r->found->dropped_bytes = count_dropped(&st->log, r->pos);
+    const bool cut_tail = !r->found->clean || r->found->dropped_bytes;
+    rc = commitlog_set_end(&st->log, r->pos, cut_tail, e);
+    if (!rc)
+        rc = commitlog_sync(&st->log, r->start, r->pos, e);
+    if (rc)
+        return rc;
+    atomic_store(&st->log.min, st->log.files[0]->start);
+    rc = finish_queues(st, e);
+    if (!rc && r->last_ts)
+        rc = checkpoint_save(st, r->last_ts, r->last_ts, e);
+    if (rc)
+        return rc;
+    publish_end(r);
+    return 0;
+}
+
+static void report(const struct recovery *r)
+{
+    struct store_recovery *found = r->found;
+    found->log_min = atomic_load(&r->st->log.min);
+    found->log_max = r->pos;
+    found->verified_bytes = r->pos - r->start;
+    LOGI("store.recover", "clean=%d logMin=%lld logMax=%lld from=%lld verifiedBytes=%lld records=%lld "
+         "droppedBytes=%lld queues=%zu", found->clean, (long long)found->log_min, (long long)found->log_max,
+         (long long)r->start, (long long)found->verified_bytes, (long long)found->records,
+         (long long)found->dropped_bytes, map_count(r->st->queues.map));
+}
+
+static int replay_all(struct recovery *r, struct err *e)
+{
+    int rc = choose_start(r, e);
+    if (!rc)
+        rc = cut_queues(r, e);
+    r->full = r->start == r->st->log.files[0]->start;
+    r->phase = r->found->clean ? "verify" : "rebuild";
+    if (!rc)
+        rc = replay(r, e);
+    if (rc || !r->need_full)
+        return rc;
+    LOGW("store.recover", "from=%lld text=\"consume queues miss units, rebuilding all of them\"",
+         (long long)r->start);
+    r->start = r->st->log.files[0]->start;
+    r->full = true;
+    r->phase = "rebuild";
+    rc = cut_queues(r, e);
+    return rc ? rc : replay(r, e);
+}
+
+int recover(struct store *st, struct store_recovery *found, struct err *e)
+{
+    struct recovery r = {.st = st, .found = found, .phase = "load"};
+    const int64_t bytes = commitlog_limit(&st->log) - atomic_load(&st->log.min);
+    tell(&r, bytes, bytes);
+    int rc = 0;
+    if (st->log.file_n) {
+        rc = replay_all(&r, e);
+    } else {
+        if (map_count(st->queues.map))
+            LOGW("store.recover", "dir=%s text=\"the commit log has no files: consume queues are emptied\"",
+                 st->log.dir);
+        rc = cut_queues(&r, e);
+    }
+    if (!rc)
+        rc = seal(&r, e);
+    if (!rc)
+        report(&r);
+    return rc;
+}

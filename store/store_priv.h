@@ -1,0 +1,290 @@
+#pragma once
+/* What the files of store/ share. Nobody outside store/ and tests/unit/store includes this.
+ *
+ * Locks, in the order in which they may be taken (an arrow means "may be held while taking"):
+ *   log.lock -> vis.lock -> queue.lock -> queues.dirty_lock
+ *   log.ahead_lock (roll: under log.lock; the allocator: alone)
+ *   queues.io_lock -> queues.map_lock -> queue.lock, fds_lock
+ * log.files_lock, store_port.lock and fail_lock are leaves. */
+#include <limits.h>
+#include <stdatomic.h>
+
+#include "base/failpoint.h"
+#include "base/map.h"
+#include "base/thread.h"
+#include "store/store.h"
+
+enum {
+    CQ_UNIT_SIZE = 20,
+    CQ_BLANK_SIZE = INT32_MAX, /* size of a pre-blank unit: no message at this queue offset */
+    CHECKPOINT_SIZE = 4096,
+    FILE_NAME_LEN = 20,
+    RECORD_HEAD = 36, /* total_size, magic, ..., queue_offset @20, phys_offset @28 */
+    RECORD_SLACK = 64 * 1024 /* what a record may be larger than maxMessageSize */
+};
+
+/* ---- store_file.c: one commit log file, mapped and counted ---- */
+
+struct store_file {
+    struct fs *fs;
+    struct fs_file *f;
+    char *map; /* [0, size), read-only */
+    int64_t start, size;
+    atomic_int refs;
+    char path[];
+};
+
+/* The file with its full size allocated, new and empty or as it is on disk. Errors: E_NOSPC, E_IO. */
+int store_file_create(struct fs *fs, const char *dir, int64_t start, int64_t size,
+                      struct store_file **out, struct err *e) HP_MUST_USE;
+int store_file_load(struct fs *fs, const char *dir, int64_t start, int64_t size,
+                    struct store_file **out, struct err *e) HP_MUST_USE;
+/* Zeros everything from `used` on, on disk. Only before anybody else holds the file. */
+int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_USE;
+struct store_file *store_file_ref(struct store_file *f);
+void store_file_unref(struct store_file *f);
+
+/* 20 digits; false when the name is not of that form or does not fit 63 bits. */
+bool file_name_parse(const char *name, int64_t *start);
+/* "dir/name" with malloc; NULL when memory is out. */
+char *path_join(const char *dir, const char *name);
+char *path_join_start(const char *dir, int64_t start);
+/* The start offsets of the 20-digit names in a directory, ascending. The caller frees. A directory
+ * that does not exist has none. */
+int starts_list(struct fs *fs, const char *dir, int64_t **out, int *n, struct err *e) HP_MUST_USE;
+
+/* ---- commitlog.c: the sequence of files ---- */
+
+struct commitlog {
+    struct fs *fs;
+    char *dir;
+    int64_t file_size;
+
+    uv_rwlock_t files_lock; /* guards the next three */
+    struct store_file **files;
+    int file_n, file_cap;
+
+    uv_mutex_t ahead_lock; /* guards the next file, created before it is needed */
+    struct store_file *ahead;
+    bool ahead_failed; /* told once */
+
+    uv_mutex_t lock; /* the log lock: guards what follows and every queue's `next` */
+    struct store_file *tail;
+    int64_t end;     /* where the next byte goes */
+    int64_t last_ts; /* store timestamp of the last record */
+    int64_t asked;   /* start of the tail for which the allocator was woken; -1 before the first */
+    struct iovec iov[IOV_MAX];
+    int iov_n;
+    int64_t iov_off; /* physical offset of iov[0] */
+    char blank[MESSAGE_BLANK_SIZE];
+
+    _Atomic int64_t min;
+    _Atomic int64_t wrote, wrote_ts; /* published under vis.lock, after the units were queued */
+    _Atomic int64_t flushed, flushed_ts;
+};
+
+int commitlog_init(struct commitlog *l, const struct store_opts *o, struct err *e) HP_MUST_USE;
+int commitlog_load(struct commitlog *l, struct err *e) HP_MUST_USE; /* maps the files that exist */
+void commitlog_fini(struct commitlog *l);
+/* The file that holds phys_offset, with a reference; NULL when there is none. Any thread. */
+struct store_file *commitlog_find(struct commitlog *l, int64_t phys_offset);
+/* Appends the next file to the sequence, from the one allocated ahead or now. Under log.lock. */
+int commitlog_roll(struct commitlog *l, struct err *e) HP_MUST_USE;
+/* Creates the next file when the tail is more than half full. Returns whether it did. */
+bool commitlog_allocate_ahead(struct commitlog *l);
+void commitlog_drop_ahead(struct commitlog *l); /* removes the unused next file */
+/* Syncs the files that hold [from, to). */
+int commitlog_sync(struct commitlog *l, int64_t from, int64_t to, struct err *e) HP_MUST_USE;
+/* Recovery: makes `end` the end: removes files behind it, zeros the rest of its file when cut_tail,
+ * opens the tail for appends (creating the file that begins at `end`). */
+int commitlog_set_end(struct commitlog *l, int64_t end, bool cut_tail, struct err *e) HP_MUST_USE;
+int64_t commitlog_limit(struct commitlog *l); /* end of the last file */
+
+/* ---- queue.c: one consume queue ---- */
+
+struct queue_unit {
+    int64_t phys_offset;
+    int32_t size;
+    int64_t tags_code;
+};
+
+struct store_queue {
+    struct queue_table *table;
+    atomic_int refs;
+    int32_t id;
+    int64_t next;    /* queue offset of the next record; log.lock */
+    uv_mutex_t lock; /* guards what follows */
+    int64_t min, max;
+    int64_t written;    /* units below are in the files (perhaps not synced) */
+    int64_t tail_first; /* queue offset of tail[0]; tail_first <= written */
+    char *tail;         /* encoded units [tail_first, max) */
+    uint32_t tail_cap;  /* in units */
+    bool dirty;         /* on the dirty list, which then holds a reference */
+    bool gone;          /* topic deleted: nothing goes to disk any more */
+    struct list dirty_link; /* dirty_lock */
+    struct list fds;        /* fds.lock: open files of this queue */
+    bool has_dir;           /* io_lock */
+    bool damaged;           /* recovery: the files cannot be complete */
+    bool suspect;           /* recovery: the last file was empty, as after a crash, or after a loss */
+    uint16_t topic_n;
+    char topic[];
+};
+
+struct queue_fd { /* an open consume queue file in the cache */
+    struct list lru, of_queue;
+    int64_t start; /* byte offset of the file in its queue */
+    struct fs_file *f;
+    int users;
+};
+
+struct queue_table {
+    struct store *st;
+    struct fs *fs;
+    char *dir;
+    int64_t file_size;
+    uv_rwlock_t map_lock; /* guards map */
+    struct map *map;      /* topic bytes + 4 bytes queue id -> struct store_queue, one reference each */
+    uv_mutex_t dirty_lock; /* guards dirty */
+    struct list dirty;
+    uv_mutex_t io_lock; /* held while a queue's files are written or removed */
+    struct list round;  /* io_lock: queues of the running flush round */
+    bool round_failed;  /* io_lock */
+    int64_t round_ts, round_physic_ts;
+    char *scratch;      /* io_lock: FLUSH_CHUNK bytes */
+    uv_mutex_t fds_lock; /* guards lru, fd_n and every queue's fds */
+    struct list lru;
+    int fd_n;
+    _Atomic int64_t unwritten; /* units not yet in files, all queues */
+};
+
+static inline struct slice queue_topic(const struct store_queue *q)
+{
+    return slice_of(q->topic, q->topic_n);
+}
+struct store_queue *queue_new(struct queue_table *t, struct slice topic, int32_t id);
+struct store_queue *queue_ref(struct store_queue *q);
+void queue_unref(struct store_queue *q);
+void queue_unit_put(char *p, const struct queue_unit *u);
+void queue_unit_get(const char *p, struct queue_unit *u);
+/* The unit at queue offset `max`. E_NOMEM: not added. */
+int queue_add(struct store_queue *q, const struct queue_unit *u) HP_MUST_USE;
+/* Up to n units from queue offset `offset`, as encoded bytes; stops at max and at file ends.
+ * Returns the count, or E_NOTFOUND (file gone), E_IO, E_CORRUPT (file too short). */
+int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
+int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e) HP_MUST_USE;
+void queue_range(struct store_queue *q, int64_t *min, int64_t *max);
+/* Writes and syncs what is not in files yet. Under io_lock. */
+int queue_flush(struct store_queue *q, struct err *e) HP_MUST_USE;
+/* Frees the memory of units that are in files. Returns false when there are others. */
+bool queue_release_tail(struct store_queue *q);
+
+/* queue_files.c: files of queues, opened through a bounded cache */
+int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e) HP_MUST_USE;
+void queue_fd_put(struct store_queue *q, struct queue_fd *fd);
+void queue_fds_close(struct store_queue *q);
+char *queue_dir(const struct store_queue *q); /* malloc; NULL when memory is out */
+
+/* ---- queue_table.c ---- */
+
+int queue_table_init(struct queue_table *t, struct store *st, struct err *e) HP_MUST_USE;
+void queue_table_fini(struct queue_table *t);
+/* With a reference; NULL when absent. Any thread. */
+struct store_queue *queue_find(struct queue_table *t, struct slice topic, int32_t id);
+/* The same, created when absent. E_NOMEM, E_INVAL (topic name or id). */
+int queue_open(struct queue_table *t, struct slice topic, int32_t id, struct store_queue **out,
+               struct err *e) HP_MUST_USE;
+void queue_mark_dirty(struct store_queue *q); /* under q->lock */
+/* One bounded part of a flush round. True when the round is not over. */
+bool queue_table_flush_step(struct queue_table *t);
+/* A whole round without the checkpoint. */
+int queue_table_flush_all(struct queue_table *t, struct err *e) HP_MUST_USE;
+
+/* ---- queue_load.c: what recovery does with queue files ---- */
+
+/* Opens every queue that has files. All functions here run before any other thread exists. */
+int queue_table_load(struct queue_table *t, bool clean, struct err *e) HP_MUST_USE;
+/* Ends the queue before its first unit that is invalid or points at or behind phys_offset, and
+ * before every last unit that record_there() denies; what the files hold behind that becomes zero. */
+int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
+                   bool (*record_there)(struct store_queue *q, const struct queue_unit *u), struct err *e) HP_MUST_USE;
+/* Ends the queue at `offset` (min <= offset <= max), in memory and on disk. */
+int queue_cut(struct store_queue *q, int64_t offset, struct err *e) HP_MUST_USE;
+/* Drops all units; the queue begins and ends at `offset`. */
+int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e) HP_MUST_USE;
+/* Moves min to the first unit whose record is still in the log. */
+int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e) HP_MUST_USE;
+static inline bool unit_is_blank(const struct queue_unit *u) { return u->size == CQ_BLANK_SIZE; }
+
+/* ---- dispatch.c: from written records to visible units ---- */
+
+struct pending { /* one record on its way to its queue */
+    struct store_queue *queue; /* a reference */
+    struct queue_unit unit;
+    int64_t queue_offset, ts;
+};
+
+struct visibility {
+    uv_mutex_t lock; /* guards what follows */
+    struct pending *ring;
+    size_t head, n, cap; /* cap is a power of two */
+    struct list waiters; /* appends that wait for the flush, by end_offset */
+    _Atomic int64_t offset; /* records below are visible */
+    _Atomic int64_t ts;     /* every unit of a record with a store time up to this is in its queue */
+};
+
+int visibility_init(struct visibility *v, struct err *e) HP_MUST_USE;
+void visibility_fini(struct visibility *v);
+int visibility_reserve(struct visibility *v, size_t n) HP_MUST_USE; /* room for n more pushes */
+void visibility_push(struct visibility *v, const struct pending *p); /* takes the reference; under lock */
+/* Makes everything that ends at or below upto visible. Under v->lock. */
+void visibility_advance(struct store *st, int64_t upto, int64_t ts);
+
+/* ---- append.c, flush.c ---- */
+
+void appends_deliver(struct list *done); /* to their ports; status is set */
+bool flush_step(void *st);
+bool deadlines_step(void *st);
+bool cq_flush_step(void *st);
+bool allocate_step(void *st);
+/* The store is FAILED from here on. First reason wins. No lock held but log.lock at most. */
+void store_fail_mark(struct store *st, const char *reason);
+/* Tells on_failed and completes the waiters, once. No lock held. */
+void store_fail_report(struct store *st);
+
+/* ---- checkpoint.c ---- */
+
+struct checkpoint {
+    int64_t physic_ts, logics_ts, index_ts, master_flushed, confirm_phys;
+};
+int checkpoint_load(struct store *st, struct err *e) HP_MUST_USE; /* absent or short: zeros */
+int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, struct err *e) HP_MUST_USE;
+
+/* ---- recover.c ---- */
+
+int recover(struct store *st, struct store_recovery *found, struct err *e) HP_MUST_USE;
+/* The queue unit's code of a decoded record, as dispatch computes it. */
+int64_t record_tags_code(const struct store *st, const struct message *m);
+
+/* ---- store.c ---- */
+
+struct store {
+    struct store_opts o; /* strings and delay levels are owned copies */
+    char *root;
+    struct fs *fs;
+    const struct clock *clock;
+    struct fs_file *lock_file, *checkpoint_file;
+    struct commitlog log;
+    struct visibility vis;
+    struct queue_table queues;
+    struct checkpoint checkpoint; /* the cq flush worker's, after open */
+    struct worker flusher, deadlines, cq_flusher, allocator;
+    bool sync_broken;       /* flusher only: a sync failed, none is tried again */
+    int64_t last_flush_ms;  /* flusher only */
+    atomic_bool failed, fail_reported, closing;
+    uv_mutex_t fail_lock; /* guards failed_reason */
+    char failed_reason[256];
+    atomic_uint_fast64_t appends, records, bytes, syncs, sync_ns, writes;
+    atomic_int ports;
+};
+
+int64_t store_delay_ms(const struct store *st, int32_t level); /* levels above the table use its last */
