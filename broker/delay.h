@@ -1,0 +1,11 @@
+#pragma once
+/* Delay levels: delivers what lies in SCHEDULE_TOPIC_XXXX when its time has come; delayOffset.json.
+ * Putting a message there is put.c's part. Source: ScheduleMessageService of 5.5.0. */
+#include "base/err.h"
+
+struct broker;
+
+/* As in tx.h. stop also persists the positions. */
+int delay_start(struct broker *b, struct err *e) HP_MUST_USE;
+void delay_stop(struct broker *b);
+void delay_free(struct broker *b);

@@ -1,0 +1,113 @@
+/* Topics and groups that a request needs.
+ *
+ * Runs on: the request's loop (ensure_then, ensured), the service loop (create).
+ *
+ * The names are copied into the request's arena together with the job, then the request's input is
+ * made its own, so that the handler can start over later. Every topic and group that already exists by
+ * the time the job runs is left alone: of a burst of sends to a new topic, the first creates it. */
+#include "broker/ensure.h"
+
+#include "base/log.h"
+#include "broker/group.h"
+#include "broker/respcode.h"
+#include "broker/service.h"
+
+struct ensure_job {
+    struct service_job job;
+    struct topic_spec *topics;
+    size_t topic_n;
+    struct slice *groups;
+    size_t group_n;
+    bool lenient;
+    void (*again)(struct req *r);
+};
+
+static int create_topic(struct broker *b, const struct topic_spec *s, struct err *e)
+{
+    struct topic_info have;
+    if (topics_get(b->topics, s->name, &have))
+        return 0;
+    int rc = topics_put(b->topics, s, b->clock, NULL, e);
+    if (rc == 0)
+        LOGI("topic.created", "topic=" SLICE_FMT " queues=%d perm=%d", SLICE_ARG(s->name),
+             s->info.write_queue_nums, s->info.perm);
+    return rc;
+}
+
+static void fail(struct ensure_job *j, int rc, const struct err *e)
+{
+    if (j->lenient) {
+        LOGW("ensure.skipped", "reason=\"%s\"", e->text);
+        return;
+    }
+    j->job.rc = rc;
+    j->job.err = *e;
+}
+
+static void create(struct broker *b, struct service_job *sj)
+{
+    struct ensure_job *j = LIST_ENTRY(sj, struct ensure_job, job);
+    struct err e;
+    for (size_t i = 0; i < j->group_n && sj->rc == 0; i++) {
+        int rc = groups_create(b->groups, j->groups[i], b->clock, &e);
+        if (rc != 0)
+            fail(j, rc, &e);
+    }
+    for (size_t i = 0; i < j->topic_n && sj->rc == 0; i++) {
+        int rc = create_topic(b, &j->topics[i], &e);
+        if (rc != 0)
+            fail(j, rc, &e);
+    }
+}
+
+static void ensured(struct service_job *sj)
+{
+    struct ensure_job *j = LIST_ENTRY(sj, struct ensure_job, job);
+    if (sj->rc != 0)
+        req_replyf(sj->req, respcode_of_err(sj->rc), "%s", sj->err.text);
+    else
+        j->again(sj->req);
+}
+
+static bool copy_name(struct req *r, struct slice *name)
+{
+    char *p = req_alloc(r, name->n + 1);
+    if (!p)
+        return false;
+    memcpy(p, name->p, name->n);
+    name->p = p;
+    return true;
+}
+
+static struct ensure_job *job_new(struct req *r, const struct ensure *what)
+{
+    struct ensure_job *j = req_alloc(r, sizeof *j);
+    struct topic_spec *topics = req_alloc(r, (what->topic_n + 1) * sizeof *topics);
+    struct slice *groups = req_alloc(r, (what->group_n + 1) * sizeof *groups);
+    if (!j || !topics || !groups)
+        return NULL;
+    bool ok = true;
+    for (size_t i = 0; i < what->topic_n; i++) {
+        topics[i] = what->topics[i];
+        ok = ok && copy_name(r, &topics[i].name);
+    }
+    for (size_t i = 0; i < what->group_n; i++) {
+        groups[i] = what->groups[i];
+        ok = ok && copy_name(r, &groups[i]);
+    }
+    *j = (struct ensure_job){.job = {.work = create, .then = ensured},
+                             .topics = topics, .topic_n = what->topic_n,
+                             .groups = groups, .group_n = what->group_n,
+                             .lenient = what->lenient};
+    return ok ? j : NULL;
+}
+
+void ensure_then(struct req *r, const struct ensure *what, void (*again)(struct req *r))
+{
+    struct ensure_job *j = job_new(r, what);
+    if (j && req_own_input(r) != 0)
+        j = NULL;
+    if (j)
+        j->again = again;
+    service_submit(r, j ? &j->job : NULL);
+}

@@ -1,0 +1,247 @@
+/* The service loop.
+ *
+ * Runs on: the service loop, except service_submit (a network loop) and open/begin/end/close (the
+ * thread that opens and closes the broker).
+ *
+ * A turn with jobs: mail delivers each job, its work() changes a table and the job is linked into
+ * `jobs`. The turn hook then writes topics.json and subscriptionGroup.json if they changed (one write
+ * for a burst of new topics), starts a registration round if topics changed, and posts the jobs back;
+ * those that asked wait for the round.
+ *
+ * Failure: a file that cannot be written fails the jobs of the turn; the table keeps the change, stays
+ * dirty, and the next persist tick tries again. Nothing is lost by that: topics whose messages are in
+ * the store are restored at the next start. */
+#include "broker/service.h"
+
+#include "base/log.h"
+#include "broker/client_mgr.h"
+#include "broker/group.h"
+#include "broker/lock.h"
+#include "broker/offset.h"
+#include "broker/persist.h"
+#include "broker/register.h"
+#include "broker/topic.h"
+
+enum { EXPIRE_PERIOD_MS = 10 * 1000 };
+
+static void run_then(struct req *r)
+{
+    struct service_job *j = req_user(r);
+    j->then(j);
+}
+
+static void release(struct list *jobs)
+{
+    struct list *it;
+    while ((it = list_pop_front(jobs)) != NULL)
+        req_post(LIST_ENTRY(it, struct service_job, link)->req, run_then);
+}
+
+static void on_registered(void *arg)
+{
+    struct service_job *j = arg;
+    req_post(j->req, run_then);
+}
+
+static int write_tables(struct broker *b, struct err *e)
+{
+    int rc = persist_save_topics(b, e);
+    if (rc == 0)
+        rc = persist_save_groups(b, e);
+    if (rc != 0)
+        LOGE("config.write", "error=\"%s\"", e->text);
+    return rc;
+}
+
+static void commit_jobs(struct broker *b)
+{
+    struct service *s = &b->service;
+    if (list_empty(&s->jobs))
+        return;
+    struct err e;
+    bool topics_changed = topics_dirty(b->topics);
+    int rc = write_tables(b, &e);
+    struct list done;
+    list_move_all(&s->jobs, &done);
+    LIST_FOREACH_SAFE(it, next, &done) {
+        struct service_job *j = LIST_ENTRY(it, struct service_job, link);
+        if (j->rc == 0 && rc != 0) {
+            j->rc = rc;
+            j->err = e;
+        }
+        if (j->wait_registered && j->rc == 0) {
+            list_remove(it);
+            registrar_round(b, on_registered, j);
+        }
+    }
+    if (topics_changed)
+        registrar_round(b, NULL, NULL);
+    release(&done);
+}
+
+static void commit_turn(struct turn_hook *h)
+{
+    struct service *s = LIST_ENTRY(h, struct service, commit_hook);
+    commit_jobs(LIST_ENTRY(s, struct broker, service));
+}
+
+static void deliver_job(struct mail *m)
+{
+    struct service_job *j = LIST_ENTRY(m, struct service_job, mail);
+    struct broker *b = req_broker(j->req);
+    j->work(b, j);
+    list_push_back(&b->service.jobs, &j->link);
+}
+
+void service_submit(struct req *r, struct service_job *j)
+{
+    struct broker *b = req_broker(r);
+    if (!j) {
+        req_replyf(r, RESP_SYSTEM_ERROR, "the broker is out of memory");
+        return;
+    }
+    j->req = r;
+    j->mail.deliver = deliver_job;
+    req_set_user(r, j);
+    if (b->stopping || loop_post(&b->service.loop, &j->mail) != 0)
+        req_replyf(r, RESP_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
+}
+
+/* --- timers --- */
+
+static void on_persist(uv_timer_t *t)
+{
+    struct broker *b = t->data;
+    struct err e;
+    if (topics_dirty(b->topics) || groups_dirty(b->groups)) {
+        int rc = write_tables(b, &e); /* logged there; tried again at the next tick */
+        (void)rc;
+    }
+    if (persist_save_offsets(b, &e) != 0)
+        LOGE("config.write", "error=\"%s\"", e.text);
+}
+
+static void on_expire(uv_timer_t *t)
+{
+    struct broker *b = t->data;
+    clients_expire(b->clients);
+    locks_expire(b->locks);
+}
+
+struct start {
+    struct broker *b;
+    int rc;
+    struct err *e;
+};
+
+static void rpc_start(void *arg)
+{
+    struct start *st = arg;
+    struct service *s = &st->b->service;
+    const struct rpc_opts opts = {.loop = &s->loop, .clock = st->b->clock, .language = LANGUAGE_CPP};
+    st->rc = rpc_open(&s->rpc, &opts, st->e);
+    if (st->rc != 0)
+        return;
+    list_init(&s->jobs);
+    s->commit_hook = (struct turn_hook){.rank = 1, .fn = commit_turn};
+    loop_hook_add(&s->loop, &s->commit_hook);
+}
+
+static void rpc_closed(void *arg)
+{
+    uv_sem_post(arg);
+}
+
+static void rpc_stop(void *arg)
+{
+    void **args = arg;
+    struct broker *b = args[0];
+    loop_hook_remove(&b->service.commit_hook);
+    rpc_close(b->service.rpc, rpc_closed, args[1]);
+}
+
+int service_open(struct broker *b, struct err *e)
+{
+    struct service *s = &b->service;
+    rng_seed(&s->rng, rng_seed_from_os());
+    int rc = loop_start(&s->loop, "service", -1, e);
+    if (rc != 0)
+        return rc;
+    struct start st = {b, 0, e};
+    rc = loop_call(&s->loop, rpc_start, &st);
+    if (rc == 0)
+        rc = st.rc;
+    if (rc != 0)
+        loop_stop(&s->loop);
+    return rc;
+}
+
+static void timer(struct broker *b, uv_timer_t *t, uv_timer_cb cb, int64_t period_ms)
+{
+    int rc = uv_timer_init(&b->service.loop.uv, t);
+    t->data = b;
+    rc = rc == 0 ? uv_timer_start(t, cb, (uint64_t)period_ms, (uint64_t)period_ms) : rc;
+    MQ_ASSERT(rc == 0); /* fails only for bad arguments */
+}
+
+static void begin(void *arg)
+{
+    struct start *st = arg;
+    struct broker *b = st->b;
+    timer(b, &b->service.persist_timer, on_persist, b->conf->flush_consumer_offset_interval);
+    timer(b, &b->service.expire_timer, on_expire, EXPIRE_PERIOD_MS);
+    b->service.timed = true;
+    st->rc = registrar_start(b, st->e);
+}
+
+int service_begin(struct broker *b, struct err *e)
+{
+    struct start st = {b, 0, e};
+    int rc = loop_call(&b->service.loop, begin, &st);
+    return rc != 0 ? rc : st.rc;
+}
+
+struct ending {
+    struct broker *b;
+    uv_sem_t said_goodbye;
+};
+
+static void goodbye(void *arg)
+{
+    struct ending *en = arg;
+    uv_sem_post(&en->said_goodbye);
+}
+
+static void end(void *arg)
+{
+    struct ending *en = arg;
+    struct service *s = &en->b->service;
+    commit_jobs(en->b);
+    if (s->timed) {
+        uv_close((uv_handle_t *)&s->persist_timer, NULL);
+        uv_close((uv_handle_t *)&s->expire_timer, NULL);
+    }
+    registrar_stop(en->b, goodbye, en);
+}
+
+void service_end(struct broker *b)
+{
+    struct ending en = {.b = b};
+    int rc = uv_sem_init(&en.said_goodbye, 0);
+    MQ_ASSERT(rc == 0);
+    if (loop_call(&b->service.loop, end, &en) == 0)
+        uv_sem_wait(&en.said_goodbye);
+    uv_sem_destroy(&en.said_goodbye);
+}
+
+void service_close(struct broker *b)
+{
+    uv_sem_t closed;
+    int rc = uv_sem_init(&closed, 0);
+    MQ_ASSERT(rc == 0);
+    void *args[2] = {b, &closed};
+    if (loop_call(&b->service.loop, rpc_stop, args) == 0)
+        uv_sem_wait(&closed);
+    uv_sem_destroy(&closed);
+    loop_stop(&b->service.loop);
+}
