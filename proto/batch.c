@@ -8,11 +8,11 @@
  *     16      4+n    body: i32 length, bytes
  *     20+n    2+p    properties: i16 length, bytes
  *
- * Items follow each other without count or padding. Like the Java broker we find the next item by the
- * lengths of body and properties and ignore what size, magic and CRC say.
+ * Items follow each other without count or padding. Like the Java broker we find the next item by
+ * the lengths of body and properties and ignore what size, magic and CRC say.
  *
- * Any thread; no state. Failure: E_PROTO for an item that does not fit the rest of the body; *rest is then
- * left alone. Source: MessageDecoder.decodeMessage / encodeMessage. */
+ * Any thread; no state. Failure: E_PROTO for an item that does not fit the rest of the body; *rest
+ * is then left alone. Source: MessageDecoder.decodeMessage / encodeMessage. */
 #include "proto/message.h"
 
 enum { ITEM_FIXED = 22, SKIPPED_WORDS = 12 };
@@ -27,7 +27,8 @@ int batch_next(struct slice *rest, struct batch_item *out, struct err *e)
     const uint16_t props_n = reader_be16(&r);
     const struct slice properties = reader_bytes(&r, props_n);
     if (r.bad || props_n > INT16_MAX)
-        return err_set(e, E_PROTO, "batch item: body of %u and properties of %u bytes in %zu bytes left",
+        return err_set(e, E_PROTO,
+                       "batch item: body of %u and properties of %u bytes in %zu bytes left",
                        body_n, props_n, rest->n);
     *out = (struct batch_item){flag, body, properties};
     *rest = slice_of(r.p, reader_left(&r));

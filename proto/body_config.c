@@ -1,12 +1,13 @@
-/* Configuration of topics and groups, and data versions, as JSON: registration bodies, requests 17 and
- * 200, topics.json and subscriptionGroup.json all use these objects.
+/* Configuration of topics and groups, and data versions, as JSON: registration bodies, requests 17
+ * and 200, topics.json and subscriptionGroup.json all use these objects.
  *
- * Absent members take the defaults that RocketMQ's own classes have, so that files and bodies of any
- * release read the same. What we do not interpret is kept: a topic's attributes as they are, a group's
- * whole object in `other`, on top of which group_config_to_json writes the members it knows.
+ * Absent members take the defaults that RocketMQ's own classes have, so that files and bodies of
+ * any release read the same. What we do not interpret is kept: a topic's attributes as they are, a
+ * group's whole object in `other`, on top of which group_config_to_json writes the members it
+ * knows.
  *
- * Any thread. Decoded structs borrow from the JSON value; json_t results are new references, NULL when
- * memory is out or a string is no UTF-8. Failure: E_PROTO naming the member.
+ * Any thread. Decoded structs borrow from the JSON value; json_t results are new references, NULL
+ * when memory is out or a string is no UTF-8. Failure: E_PROTO naming the member.
  * Source: TopicConfig, SubscriptionGroupConfig, DataVersion of 5.5.0. */
 #include "proto/body_json.h"
 #include "proto/names.h"
@@ -28,10 +29,10 @@ json_t *topic_config_to_json(const struct topic_config *t)
 {
     const struct slice filter = t->filter_type.p ? t->filter_type : SLICE_LIT("SINGLE_TAG");
     json_t *const attributes = t->attributes ? json_deep_copy(t->attributes) : json_object();
-    return json_pack("{s:o,s:b,s:i,s:i,s:s%,s:s%,s:i,s:i}", "attributes", attributes, "order", t->order,
-                     "perm", t->perm, "readQueueNums", t->read_queue_nums, "topicFilterType", filter.p,
-                     filter.n, "topicName", t->name.p, t->name.n, "topicSysFlag", t->sys_flag,
-                     "writeQueueNums", t->write_queue_nums);
+    return json_pack("{s:o,s:b,s:i,s:i,s:s%,s:s%,s:i,s:i}", "attributes", attributes, "order",
+                     t->order, "perm", t->perm, "readQueueNums", t->read_queue_nums,
+                     "topicFilterType", filter.p, filter.n, "topicName", t->name.p, t->name.n,
+                     "topicSysFlag", t->sys_flag, "writeQueueNums", t->write_queue_nums);
 }
 
 int topic_config_from_json(const json_t *j, struct topic_config *out, struct err *e)
@@ -57,7 +58,8 @@ int topic_config_from_json(const json_t *j, struct topic_config *out, struct err
     if (!t.filter_type.p)
         t.filter_type = SLICE_LIT("SINGLE_TAG");
     if (!slice_eq_str(t.filter_type, "SINGLE_TAG") && !slice_eq_str(t.filter_type, "MULTI_TAG"))
-        return err_set(e, E_PROTO, "%s: member \"topicFilterType\" is neither SINGLE_TAG nor MULTI_TAG", what);
+        return err_set(e, E_PROTO,
+                       "%s: member \"topicFilterType\" is neither SINGLE_TAG nor MULTI_TAG", what);
     t.attributes = attributes;
     *out = t;
     return 0;
@@ -96,12 +98,13 @@ json_t *group_config_to_json(const struct group_config *g)
         "consumeFromMinEnable", g->consume_from_min_enable, "consumeMessageOrderly",
         g->consume_message_orderly, "consumeTimeoutMinute", g->consume_timeout_minute, "groupName",
         g->name.p, g->name.n, "groupSysFlag", g->group_sys_flag, "notifyConsumerIdsChangedEnable",
-        g->notify_consumer_ids_changed_enable, "retryMaxTimes", g->retry_max_times, "retryQueueNums",
-        g->retry_queue_nums, "whichBrokerWhenConsumeSlowly",
+        g->notify_consumer_ids_changed_enable, "retryMaxTimes", g->retry_max_times,
+        "retryQueueNums", g->retry_queue_nums, "whichBrokerWhenConsumeSlowly",
         (json_int_t)g->which_broker_when_consume_slowly);
-    const bool failed = !j || !known || json_object_update(j, known) ||
-                        set_missing(j, "attributes", json_object()) ||
-                        set_missing(j, "groupRetryPolicy", json_pack("{s:s}", "type", "CUSTOMIZED"));
+    const bool failed =
+        !j || !known || json_object_update(j, known) ||
+        set_missing(j, "attributes", json_object()) ||
+        set_missing(j, "groupRetryPolicy", json_pack("{s:s}", "type", "CUSTOMIZED"));
     json_decref(known);
     if (!failed)
         return j;
@@ -128,8 +131,10 @@ int group_config_from_json(const json_t *j, struct group_config *out, struct err
         return rc;
     g.consume_enable = json_get_bool(j, "consumeEnable", g.consume_enable);
     g.consume_from_min_enable = json_get_bool(j, "consumeFromMinEnable", g.consume_from_min_enable);
-    g.consume_broadcast_enable = json_get_bool(j, "consumeBroadcastEnable", g.consume_broadcast_enable);
-    g.consume_message_orderly = json_get_bool(j, "consumeMessageOrderly", g.consume_message_orderly);
+    g.consume_broadcast_enable =
+        json_get_bool(j, "consumeBroadcastEnable", g.consume_broadcast_enable);
+    g.consume_message_orderly =
+        json_get_bool(j, "consumeMessageOrderly", g.consume_message_orderly);
     g.notify_consumer_ids_changed_enable =
         json_get_bool(j, "notifyConsumerIdsChangedEnable", g.notify_consumer_ids_changed_enable);
     g.broker_id = json_get_i64(j, "brokerId", g.broker_id);

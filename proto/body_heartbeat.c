@@ -1,11 +1,12 @@
 /* Heartbeats (34): who a client is, the groups it produces and consumes for, what it subscribes to.
  *
  * Dialects: Go quotes the members of codeSet and writes null for arrays it has not set; Node leaves
- * expressionType out; clients before 5.1.3 know neither fingerprint nor withoutSub. tagsSet and codeSet are
- * not read at all, since both follow from subString; they are written for brokers that filter by them.
+ * expressionType out; clients before 5.1.3 know neither fingerprint nor withoutSub. tagsSet and
+ * codeSet are not read at all, since both follow from subString; they are written for brokers that
+ * filter by them.
  *
- * Any thread. A decoded heartbeat owns its tree and arrays; slices borrow from the tree. Failure modes:
- * E_PROTO (which member), E_NOMEM; encoding also E_INVAL for a tag list that names no tag.
+ * Any thread. A decoded heartbeat owns its tree and arrays; slices borrow from the tree. Failure
+ * modes: E_PROTO (which member), E_NOMEM; encoding also E_INVAL for a tag list that names no tag.
  * Source: HeartbeatData, ConsumerData, SubscriptionData of 5.5.0. */
 #include <stdlib.h>
 
@@ -124,9 +125,10 @@ static json_t *sub_to_json(const struct heartbeat_sub *s, int *rc)
         failed |= json_array_append_new(codes, json_integer(sub.codes[i])) ||
                   json_array_append_new(tags, json_string(sub.tags[i]));
     const struct slice text = sub.all ? SLICE_LIT("*") : s->sub_string;
-    json_t *j = json_pack("{s:b,s:o,s:s,s:s%,s:I,s:o,s:s%}", "classFilterMode", 0, "codeSet", codes,
-                          "expressionType", sub.expression_type, "subString", text.p, text.n, "subVersion",
-                          (json_int_t)s->version, "tagsSet", tags, "topic", s->topic.p, s->topic.n);
+    json_t *j =
+        json_pack("{s:b,s:o,s:s,s:s%,s:I,s:o,s:s%}", "classFilterMode", 0, "codeSet", codes,
+                  "expressionType", sub.expression_type, "subString", text.p, text.n, "subVersion",
+                  (json_int_t)s->version, "tagsSet", tags, "topic", s->topic.p, s->topic.n);
     subscription_fini(&sub);
     if (failed) {
         json_decref(j);
@@ -165,9 +167,10 @@ static json_t *consumer_to_json(const struct heartbeat_consumer *c, int *rc)
 int heartbeat_encode(const struct heartbeat *h, struct buf *out)
 {
     json_t *const consumers = json_array(), *const producers = json_array();
-    json_t *const j = json_pack("{s:s%,s:o,s:i,s:o,s:b}", "clientID", h->client_id.p, h->client_id.n,
-                                "consumerDataSet", consumers, "heartbeatFingerprint", h->fingerprint,
-                                "producerDataSet", producers, "withoutSub", h->without_sub);
+    json_t *const j =
+        json_pack("{s:s%,s:o,s:i,s:o,s:b}", "clientID", h->client_id.p, h->client_id.n,
+                  "consumerDataSet", consumers, "heartbeatFingerprint", h->fingerprint,
+                  "producerDataSet", producers, "withoutSub", h->without_sub);
     int rc = j ? 0 : E_NOMEM;
     for (size_t i = 0; i < h->producer_n && !rc; i++)
         if (json_array_append_new(producers, json_pack("{s:s%}", "groupName", h->producers[i].p,

@@ -1,8 +1,8 @@
 /* What the body decoders share: typed access to members with errors that say which member is wrong.
  *
- * A body is untrusted. Its size is bounded by the frame and its depth by base/json; here every member is
- * checked for its type before use. Null counts as absent, since Go writes null for what is not set. Text
- * that is a number passes as a number, because several clients quote theirs.
+ * A body is untrusted. Its size is bounded by the frame and its depth by base/json; here every
+ * member is checked for its type before use. Null counts as absent, since Go writes null for what
+ * is not set. Text that is a number passes as a number, because several clients quote theirs.
  *
  * Any thread; owns nothing. Failure modes: E_PROTO with `what: member "x" ...`, E_NOMEM. */
 #include "proto/body_json.h"
@@ -23,7 +23,8 @@ int body_parse(struct slice body, const char *what, json_t **root, struct err *e
     return 0;
 }
 
-int body_need_str(const json_t *obj, const char *key, const char *what, struct slice *out, struct err *e)
+int body_need_str(const json_t *obj, const char *key, const char *what, struct slice *out,
+                  struct err *e)
 {
     const json_t *v = json_object_get(obj, key);
     if (!json_string_length(v))
@@ -52,7 +53,8 @@ int body_get_i32(const json_t *obj, const char *key, int32_t def, const char *wh
     return 0;
 }
 
-int body_get_array(const json_t *obj, const char *key, const char *what, const json_t **out, struct err *e)
+int body_get_array(const json_t *obj, const char *key, const char *what, const json_t **out,
+                   struct err *e)
 {
     const json_t *v = json_object_get(obj, key);
     *out = NULL;
@@ -64,7 +66,8 @@ int body_get_array(const json_t *obj, const char *key, const char *what, const j
     return 0;
 }
 
-int body_get_object(const json_t *obj, const char *key, const char *what, json_t **out, struct err *e)
+int body_get_object(const json_t *obj, const char *key, const char *what, json_t **out,
+                    struct err *e)
 {
     json_t *v = json_object_get(obj, key);
     *out = NULL;

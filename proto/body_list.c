@@ -1,7 +1,7 @@
 /* Members of a consumer group (answer to 38): {"consumerIdList":["ip@instance",..]}.
  *
- * Any thread. The decoder gives an array that the caller frees, whose slices borrow from *root, which the
- * caller drops with json_decref. Failure modes: E_PROTO, E_NOMEM.
+ * Any thread. The decoder gives an array that the caller frees, whose slices borrow from *root,
+ * which the caller drops with json_decref. Failure modes: E_PROTO, E_NOMEM.
  * Source: GetConsumerListByGroupResponseBody. */
 #include <stdlib.h>
 
@@ -44,7 +44,8 @@ static int read_ids(const json_t *root, struct slice **ids, size_t *n, struct er
     return 0;
 }
 
-int consumer_list_decode(struct slice body, json_t **root, struct slice **ids, size_t *n, struct err *e)
+int consumer_list_decode(struct slice body, json_t **root, struct slice **ids, size_t *n,
+                         struct err *e)
 {
     json_t *tree = NULL;
     int rc = body_parse(body, what, &tree, e);

@@ -1,7 +1,7 @@
 /* Queue locks of orderly consumers (41, 42): which queues a client wants, which of them it got.
  *
- * Request of both: {"clientId":..,"consumerGroup":..,"mqSet":[{queue}..],"onlyThisBroker":false}; answer to
- * 41: {"lockOKMQSet":[{queue}..]}; a queue is {"brokerName":..,"queueId":..,"topic":..}.
+ * Request of both: {"clientId":..,"consumerGroup":..,"mqSet":[{queue}..],"onlyThisBroker":false};
+ * answer to 41: {"lockOKMQSet":[{queue}..]}; a queue is {"brokerName":..,"queueId":..,"topic":..}.
  *
  * Any thread. A decoded lock_body owns its tree and array; lock_ok_decode gives both to the caller
  * (json_decref, free). Slices borrow from the tree. Failure modes: E_PROTO (which member), E_NOMEM.
@@ -13,7 +13,8 @@
 
 static const char what[] = "queue lock";
 
-static int read_queues(const json_t *root, const char *key, struct mq_ref **queues, size_t *n, struct err *e)
+static int read_queues(const json_t *root, const char *key, struct mq_ref **queues, size_t *n,
+                       struct err *e)
 {
     const json_t *list;
     struct mq_ref *found = NULL;
@@ -97,7 +98,8 @@ int lock_ok_encode(const struct mq_ref *queues, size_t n, struct buf *out)
     return buf_error(out);
 }
 
-int lock_ok_decode(struct slice body, json_t **root, struct mq_ref **queues, size_t *n, struct err *e)
+int lock_ok_decode(struct slice body, json_t **root, struct mq_ref **queues, size_t *n,
+                   struct err *e)
 {
     json_t *tree = NULL;
     int rc = body_parse(body, what, &tree, e);

@@ -1,22 +1,25 @@
 /* Broker registration (103): the topic table and its data version.
  *
  * Plain form: JSON, {"filterServerList":[],"topicConfigSerializeWrapper":{"dataVersion":{..},
- * "topicConfigTable":{"T":{..}},..}}. 4.9 brokers leave out stateVersion, attributes and the mapping
- * members.
+ * "topicConfigTable":{"T":{..}},..}}. 4.9 brokers leave out stateVersion, attributes and the
+ * mapping members.
  *
  * Compressed form: zlib around
  *
  *     i32 length, data version as JSON
- *     i32 number of topics, each: i32 length, "name readNums writeNums perm filterType [attributes]"
+ *     i32 number of topics, each: i32 length, a topic line
  *     i32 length, filter server list as JSON
  *     from version 413 on: i32 number of queue mappings, each: i32 length, JSON     (not read here)
  *
- * It is turned into the tree of the plain form, and one function reads both. 5.5.0 sends the compressed
- * form while its header says the opposite (its own name server then refuses it), so the first byte
- * decides as well: 0x78 opens a zlib stream and never JSON.
+ * A topic line is "name readNums writeNums perm filterType", then a blank and the attributes as
+ * JSON unless the broker is too old to have any.
  *
- * The inflated size is bounded by INFLATED_MAX, the size of the largest frame: a few kilobytes on the
- * wire could ask for gigabytes.
+ * It is turned into the tree of the plain form, and one function reads both. 5.5.0 sends the
+ * compressed form while its header says the opposite (its own name server then refuses it), so the
+ * first byte decides as well: 0x78 opens a zlib stream and never JSON.
+ *
+ * The inflated size is bounded by INFLATED_MAX, the size of the largest frame: a few kilobytes on
+ * the wire could ask for gigabytes.
  *
  * Any thread. A register_body owns its tree and its topic array; all slices borrow from the tree.
  * Failure modes: E_PROTO (which member), E_TOOBIG (inflated size), E_NOMEM.
@@ -82,7 +85,9 @@ static int inflate_all(z_stream *z, struct buf *out, struct err *e)
         rc = inflate(z, Z_NO_FLUSH);
         out->n -= z->avail_out;
     } while (rc == Z_OK);
-    return rc == Z_STREAM_END ? 0 : err_set(e, E_PROTO, "%s: broken zlib stream (%s)", what, zError(rc));
+    return rc == Z_STREAM_END
+               ? 0
+               : err_set(e, E_PROTO, "%s: broken zlib stream (%s)", what, zError(rc));
 }
 
 static int inflate_body(struct slice body, struct buf *out, struct err *e)
@@ -109,12 +114,14 @@ static int topic_line(struct slice line, json_t *table, struct err *e)
     struct slice read_nums, write_nums, perm, attributes;
     json_t *parsed = NULL;
     const struct slice whole = line;
-    const bool ok = slice_cut(&line, ' ', &t.name) && t.name.n && slice_cut(&line, ' ', &read_nums) &&
-                    slice_cut(&line, ' ', &write_nums) && slice_cut(&line, ' ', &perm) &&
-                    slice_cut(&line, ' ', &t.filter_type) && !slice_i32(read_nums, &t.read_queue_nums) &&
+    const bool ok = slice_cut(&line, ' ', &t.name) && t.name.n &&
+                    slice_cut(&line, ' ', &read_nums) && slice_cut(&line, ' ', &write_nums) &&
+                    slice_cut(&line, ' ', &perm) && slice_cut(&line, ' ', &t.filter_type) &&
+                    !slice_i32(read_nums, &t.read_queue_nums) &&
                     !slice_i32(write_nums, &t.write_queue_nums) && !slice_i32(perm, &t.perm);
     if (!ok)
-        return err_set(e, E_PROTO, "%s: topic entry \"" SLICE_FMT "\" is not \"name read write perm filter\"",
+        return err_set(e, E_PROTO,
+                       "%s: topic entry \"" SLICE_FMT "\" is not \"name read write perm filter\"",
                        what, (int)(whole.n < 80 ? whole.n : 80), whole.p);
     attributes = line;
     if (attributes.n && json_parse(attributes, &parsed, NULL) == 0 && json_is_object(parsed))
@@ -134,7 +141,8 @@ static int read_blocks(struct slice in, json_t *wrapper, json_t *table, struct e
     const struct slice text = read_block(&r);
     int rc = r.bad ? E_PROTO : json_parse(text, &version, e);
     if (rc || json_object_set_new(wrapper, "dataVersion", version))
-        return err_set(e, rc ? rc : E_NOMEM, "%s: data version of the compressed form is unreadable", what);
+        return err_set(e, rc ? rc : E_NOMEM,
+                       "%s: data version of the compressed form is unreadable", what);
     const uint32_t n = reader_be32(&r);
     for (uint32_t i = 0; i < n && !r.bad; i++) {
         const struct slice line = read_block(&r);
@@ -193,19 +201,21 @@ void register_body_free(struct register_body *b)
     *b = (struct register_body){0};
 }
 
-int register_body_encode(const struct topic_config *topics, size_t n, struct data_version v, struct buf *out)
+int register_body_encode(const struct topic_config *topics, size_t n, struct data_version v,
+                         struct buf *out)
 {
     json_t *const table = json_object();
     for (size_t i = 0; i < n; i++) {
-        if (json_object_setn_new(table, topics[i].name.p, topics[i].name.n, topic_config_to_json(&topics[i]))) {
+        if (json_object_setn_new(table, topics[i].name.p, topics[i].name.n,
+                                 topic_config_to_json(&topics[i]))) {
             json_decref(table);
             return E_NOMEM;
         }
     }
     return body_write(json_pack("{s:[],s:{s:o,s:o,s:o,s:{},s:{}}}", "filterServerList",
-                                "topicConfigSerializeWrapper", "dataVersion", data_version_to_json(v),
-                                "mappingDataVersion", data_version_to_json((struct data_version){0}),
-                                "topicConfigTable", table, "topicQueueMappingDetailMap",
-                                "topicQueueMappingInfoMap"),
+                                "topicConfigSerializeWrapper", "dataVersion",
+                                data_version_to_json(v), "mappingDataVersion",
+                                data_version_to_json((struct data_version){0}), "topicConfigTable",
+                                table, "topicQueueMappingDetailMap", "topicQueueMappingInfoMap"),
                       out);
 }

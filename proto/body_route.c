@@ -1,11 +1,12 @@
 /* Routes (answer to 105): which brokers serve a topic, with how many queues.
  *
  * Two dialects of the same text. Standard: every member name quoted, non-ASCII escaped. Legacy, for
- * askers older than 4.9.4 that did not ask for standard: broker ids as bare integers, {0:"ip:port"}.
- * jansson cannot write the latter, so both are written here by hand; members are in alphabetical order.
+ * askers older than 4.9.4 that did not ask for standard: broker ids as bare integers,
+ * {0:"ip:port"}. jansson cannot write the latter, so both are written here by hand; members are in
+ * alphabetical order.
  *
- * Any thread. A decoded route_data owns its tree, its arrays and nothing else; broker addresses come
- * sorted by id, so the master (0) is first. Failure modes: E_PROTO (which member), E_NOMEM.
+ * Any thread. A decoded route_data owns its tree, its arrays and nothing else; broker addresses
+ * come sorted by id, so the master (0) is first. Failure modes: E_PROTO (which member), E_NOMEM.
  * Source: TopicRouteData, QueueData, BrokerData of 5.5.0. */
 #include <stdlib.h>
 
@@ -54,8 +55,10 @@ static int read_addrs(json_t *addrs, struct broker_data *b, struct err *e)
     json_object_foreach(addrs, id, addr) {
         struct broker_addr *const a = &b->addrs[b->addr_n];
         if (slice_i64(slice_str(id), &a->id) || !json_string_length(addr))
-            return err_set(e, E_PROTO, "%s: brokerAddrs of " SLICE_FMT " has an entry \"%s\" that is not "
-                           "a broker id with an address", what, SLICE_ARG(b->broker_name), id);
+            return err_set(e, E_PROTO,
+                           "%s: brokerAddrs of " SLICE_FMT " has an entry \"%s\" that is not "
+                           "a broker id with an address",
+                           what, SLICE_ARG(b->broker_name), id);
         a->addr = json_slice(addr);
         b->addr_n++;
     }
@@ -121,7 +124,8 @@ static void broker_add(const struct broker_data *b, bool legacy, struct buf *out
 {
     buf_str(out, "{\"brokerAddrs\":{");
     for (size_t i = 0; i < b->addr_n; i++) {
-        buf_printf(out, legacy ? "%s%lld:" : "%s\"%lld\":", i ? "," : "", (long long)b->addrs[i].id);
+        buf_printf(out, legacy ? "%s%lld:" : "%s\"%lld\":", i ? "," : "",
+                   (long long)b->addrs[i].id);
         json_ascii_add(out, b->addrs[i].addr);
     }
     buf_str(out, "},\"brokerName\":");
@@ -142,8 +146,8 @@ static void queue_add(const struct queue_data *q, struct buf *out)
 {
     buf_str(out, "{\"brokerName\":");
     json_ascii_add(out, q->broker_name);
-    buf_printf(out, ",\"perm\":%d,\"readQueueNums\":%d,\"topicSysFlag\":%d,\"writeQueueNums\":%d}", q->perm,
-               q->read_queue_nums, q->sys_flag, q->write_queue_nums);
+    buf_printf(out, ",\"perm\":%d,\"readQueueNums\":%d,\"topicSysFlag\":%d,\"writeQueueNums\":%d}",
+               q->perm, q->read_queue_nums, q->sys_flag, q->write_queue_nums);
 }
 
 int route_data_encode(const struct route_data *r, bool legacy, struct buf *out)

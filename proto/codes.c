@@ -1,8 +1,8 @@
 /* The table of request codes, made from codes.def.
  *
- * Two expansions of the same rows: the rows themselves, and a switch from number to row. The compiler
- * turns the switch into jump tables (numbers reach from 10 to beyond 200000, too sparse for an array), and
- * refuses a number that occurs twice. Constant data; any thread. */
+ * Two expansions of the same rows: the rows themselves, and a switch from number to row. The
+ * compiler turns the switch into jump tables (numbers reach from 10 to beyond 200000, too sparse
+ * for an array), and refuses a number that occurs twice. Constant data; any thread. */
 #include "proto/command.h"
 
 enum {

@@ -13,16 +13,17 @@
  *  13  i32 length of remark, remark (0: null)
  *  ..  i32 length of all ext fields, then each: i16 key length, key, i32 value length, value
  *
- * JSON header (type 0): see json_header.c. We write members in alphabetical order without white space and
- * leave null members out, which is byte for byte what the Java side writes for the same content, except
- * that its ext fields come in hash order and ours in the order of the descriptor.
+ * JSON header (type 0): see json_header.c. We write members in alphabetical order without white
+ * space and leave null members out, which is byte for byte what the Java side writes for the same
+ * content, except that its ext fields come in hash order and ours in the order of the descriptor.
  *
- * Encoding measures first and then writes into one extension of the caller's buffer, so that an answer
- * costs no other allocation. Ext values are always strings: Go's client refuses anything else.
+ * Encoding measures first and then writes into one extension of the caller's buffer, so that an
+ * answer costs no other allocation. Ext values are always strings: Go's client refuses anything
+ * else.
  *
  * Failure modes: E_PROTO (bad header; where), E_TOOBIG (too many fields, frame over FRAME_MAX),
- * E_RANGE (a code that 16 bits of a binary header cannot hold), E_INVAL (a required field of our own
- * header is null: a bug of the caller that the peer must not have to find), E_NOMEM.
+ * E_RANGE (a code that 16 bits of a binary header cannot hold), E_INVAL (a required field of our
+ * own header is null: a bug of the caller that the peer must not have to find), E_NOMEM.
  * On failure the output buffer holds what it held before. Any thread; no state. */
 #include "proto/command.h"
 
@@ -33,7 +34,8 @@ enum { FRAME_WORDS = 8, BINARY_FIXED = 21, LANGUAGE_LAST = 13, MQ_LANGUAGE_OURS 
 
 /* ---- decoding ---- */
 
-static int decode_json(char *header, size_t n, struct command *out, struct buf *spill, struct err *e)
+static int decode_json(char *header, size_t n, struct command *out, struct buf *spill,
+                       struct err *e)
 {
     size_t odd_at;
     if (json_header_scan(header, n, out, &odd_at) == 0)
@@ -57,7 +59,8 @@ static int decode_binary(struct slice in, struct command *out, struct err *e)
 {
     struct reader r = reader_of(in);
     if (in.n < BINARY_FIXED)
-        return err_set(e, E_PROTO, "binary header: %zu bytes, at least %d are needed", in.n, BINARY_FIXED);
+        return err_set(e, E_PROTO, "binary header: %zu bytes, at least %d are needed", in.n,
+                       BINARY_FIXED);
     out->type = COMMAND_ROCKETMQ;
     out->code = (int16_t)reader_be16(&r);
     const uint8_t language = reader_u8(&r);
@@ -68,13 +71,14 @@ static int decode_binary(struct slice in, struct command *out, struct err *e)
     const uint32_t remark_n = reader_be32(&r);
     const struct slice remark = reader_bytes(&r, remark_n);
     if (r.bad)
-        return err_set(e, E_PROTO, "binary header: remark of %u bytes in a header of %zu", remark_n, in.n);
+        return err_set(e, E_PROTO, "binary header: remark of %u bytes in a header of %zu", remark_n,
+                       in.n);
     out->remark = remark_n ? remark : SLICE_NULL;
     const uint32_t ext_bytes = reader_be32(&r);
     const struct slice ext = reader_bytes(&r, ext_bytes);
     if (r.bad) /* bytes behind the ext fields are ignored, as in Java */
-        return err_set(e, E_PROTO, "binary header: ext fields of %u bytes in a header of %zu", ext_bytes,
-                       in.n);
+        return err_set(e, E_PROTO, "binary header: ext fields of %u bytes in a header of %zu",
+                       ext_bytes, in.n);
     out->ext_n = 0;
     for (struct reader x = reader_of(ext); reader_left(&x);) {
         if (out->ext_n == COMMAND_EXT_MAX)
@@ -90,12 +94,14 @@ int command_decode(char *header, size_t n, uint8_t type, struct command *out, st
                    struct err *e)
 {
     if (n > COMMAND_HEADER_MAX)
-        return err_set(e, E_TOOBIG, "header of %zu bytes, at most %d are taken", n, COMMAND_HEADER_MAX);
+        return err_set(e, E_TOOBIG, "header of %zu bytes, at most %d are taken", n,
+                       COMMAND_HEADER_MAX);
     switch (type) {
     case COMMAND_JSON: return decode_json(header, n, out, spill, e);
     case COMMAND_ROCKETMQ: return decode_binary(slice_of(header, n), out, e);
     default:
-        return err_set(e, E_PROTO, "unknown serialize type %u: 0 is JSON, 1 is the binary header", type);
+        return err_set(e, E_PROTO, "unknown serialize type %u: 0 is JSON, 1 is the binary header",
+                       type);
     }
 }
 
@@ -141,7 +147,8 @@ static bool next_field(struct field_iter *it)
     return false;
 }
 
-/* A header class without a set field still gives an empty map, as in Java: only "none" gives no map. */
+/* A header class without a set field still gives an empty map, as in Java: only "none" gives no
+ * map. */
 static bool has_ext(const struct command_out *c)
 {
     return (c->desc && c->hdr && c->desc->n) || c->extra_n;
@@ -258,14 +265,15 @@ static int check_out(const struct command_out *c, struct err *e)
 {
     const struct hdr_field *missing = c->desc && c->hdr ? hdr_missing(c->desc, c->hdr) : NULL;
     if (missing)
-        return err_set(e, E_INVAL, "header %s: required field \"" SLICE_FMT "\" is null", c->desc->name,
-                       SLICE_ARG(missing->wire[HDR_LONG]));
+        return err_set(e, E_INVAL, "header %s: required field \"" SLICE_FMT "\" is null",
+                       c->desc->name, SLICE_ARG(missing->wire[HDR_LONG]));
     if (c->type == COMMAND_JSON)
         return 0;
     if (c->type != COMMAND_ROCKETMQ)
         return err_set(e, E_INVAL, "unknown serialize type %u", c->type);
     if (c->code < INT16_MIN || c->code > INT16_MAX)
-        return err_set(e, E_RANGE, "code %d does not fit a binary header: send it as JSON", c->code);
+        return err_set(e, E_RANGE, "code %d does not fit a binary header: send it as JSON",
+                       c->code);
     for (size_t i = 0; i < c->extra_n; i++)
         if (c->extra[i].key.n > INT16_MAX)
             return err_set(e, E_TOOBIG, "ext field name of %zu bytes", c->extra[i].key.n);
@@ -286,7 +294,8 @@ int command_encode(struct buf *out, const struct command_out *c, size_t body_len
     const size_t header_n = (size_t)(end - header);
     if (header_n > COMMAND_HEADER_MAX || body_len > FRAME_MAX - FRAME_WORDS - header_n) {
         out->n -= FRAME_WORDS + bound;
-        return err_set(e, E_TOOBIG, "frame with a header of %zu and a body of %zu bytes, at most %d in all",
+        return err_set(e, E_TOOBIG,
+                       "frame with a header of %zu and a body of %zu bytes, at most %d in all",
                        header_n, body_len, FRAME_MAX);
     }
     out->n -= bound - header_n;

@@ -57,8 +57,9 @@ struct command {
 /* Decodes one header. The bytes are unescaped in place, so they must be writable and outlive *out,
  * whose slices point into them. *out->body is left alone.
  * JSON: a one-pass scanner takes what real clients send; anything else falls back to jansson, whose
- * strings are then copied into `spill` (a caller's buffer that lives as long; may be NULL: then the
- * odd form is refused). E_PROTO (with position), E_TOOBIG (more than COMMAND_EXT_MAX fields). */
+ * strings are then copied into `spill` (a caller's buffer that lives as long, one for each command,
+ * since appending may move it; may be NULL: then the odd form is refused). E_PROTO (with position),
+ * E_TOOBIG (more than COMMAND_EXT_MAX fields). */
 int command_decode(char *header, size_t n, uint8_t type, struct command *out, struct buf *spill,
                    struct err *e) HP_MUST_USE;
 

@@ -1,27 +1,29 @@
 /* Typed headers: descriptors made from headers.def, and the generic functions that use them.
  *
- * A row F(kind, c_name, "wire", "w", presence, default) becomes one `struct hdr_field`: where the member
- * lies in its struct, what it is called on the wire in either dialect, whether it must be there, and what
- * it is when it is not. Everything below works on descriptors alone; no header has code of its own.
+ * A row F(kind, c_name, "wire", "w", presence, default) becomes one `struct hdr_field`: where the
+ * member lies in its struct, what it is called on the wire in either dialect, whether it must be
+ * there, and what it is when it is not. Everything below works on descriptors alone; no header has
+ * code of its own.
  *
- * Decoding: defaults first, then one walk over the received ext fields. Senders write fields in an order
- * of their own that is nearly always the same (Java's hash order, which for one-letter names is the
- * alphabet), so the search for a name starts behind the previous hit: mostly one comparison a field. Of
- * equal names the last one counts, as in a hash map. A field with a null value counts as absent.
+ * Decoding: defaults first, then one walk over the received ext fields. Senders write fields in an
+ * order of their own that is nearly always the same (Java's hash order, which for one-letter names
+ * is the alphabet), so the search for a name starts behind the previous hit: mostly one comparison
+ * a field. Of equal names the last one counts, as in a hash map. A field with a null value counts
+ * as absent.
  *
- * Failure modes: a required field that is missing, or a number that is none, gives E_PROTO with header and
- * field name. Nothing allocates.
+ * Failure modes: a required field that is missing, or a number that is none, gives E_PROTO with
+ * header and field name. Nothing allocates.
  *
- * Invariants: at most 64 fields a header (checked below), decoded strings borrow from the ext fields.
- * Runs on any thread. */
+ * Invariants: at most 64 fields a header (checked below), decoded strings borrow from the ext
+ * fields. Runs on any thread. */
 #include "proto/hdr.h"
 
 #include "base/log.h"
 #include "proto/text.h"
 
-/* The rows of a header come as F(...) F(...) without commas; F turns each into ", (row)", so that FIELDS
- * can pass the header's name to every row: offsetof needs the struct. EXPAND rescans often enough for 26
- * rows. */
+/* The rows of a header come as F(...) F(...) without commas; F turns each into ", (row)", so that
+ * FIELDS can pass the header's name to every row: offsetof needs the struct. EXPAND rescans often
+ * enough for 26 rows. */
 #define EXPAND(...) EXPAND2(EXPAND2(EXPAND2(__VA_ARGS__)))
 #define EXPAND2(...) EXPAND1(EXPAND1(EXPAND1(__VA_ARGS__)))
 #define EXPAND1(...) EXPAND0(EXPAND0(EXPAND0(__VA_ARGS__)))
@@ -74,7 +76,8 @@ static int set_value(const struct hdr_field *f, char *at, struct slice value)
 }
 
 /* Index of the field called `key`, searching from `hint` round; desc->n when there is none. */
-static size_t field_of(const struct hdr_desc *desc, enum hdr_names names, struct slice key, size_t hint)
+static size_t field_of(const struct hdr_desc *desc, enum hdr_names names, struct slice key,
+                       size_t hint)
 {
     for (size_t k = 0, i = hint; k < desc->n; k++, i++) {
         if (i >= desc->n)
@@ -90,15 +93,14 @@ static int bad_value(const struct hdr_desc *desc, const struct hdr_field *f, str
                      struct slice value, int why, struct err *e)
 {
     char shown[48];
-    const bool range = why == E_RANGE;
-    return err_set(e, E_PROTO, "header %s: field \"" SLICE_FMT "\" is %s, %s %s", desc->name,
+    return err_set(e, E_PROTO, "header %s: field \"" SLICE_FMT "\" is %s, %s %s-bit %s", desc->name,
                    SLICE_ARG(key), log_quote(value, shown, sizeof shown),
-                   range ? "outside" : "not", f->kind == HDR_KIND_i32
-                       ? (range ? "the 32-bit range" : "a 32-bit decimal number")
-                       : (range ? "the 64-bit range" : "a 64-bit decimal number"));
+                   why == E_RANGE ? "outside the" : "not a", f->kind == HDR_KIND_i32 ? "32" : "64",
+                   why == E_RANGE ? "range" : "decimal number");
 }
 
-static int missing_field(const struct hdr_desc *desc, enum hdr_names names, uint64_t seen, struct err *e)
+static int missing_field(const struct hdr_desc *desc, enum hdr_names names, uint64_t seen,
+                         struct err *e)
 {
     for (size_t i = 0; i < desc->n; i++) {
         const struct hdr_field *f = &desc->fields[i];
@@ -108,7 +110,8 @@ static int missing_field(const struct hdr_desc *desc, enum hdr_names names, uint
         if (wire.n == f->wire[HDR_LONG].n)
             return err_set(e, E_PROTO, "header %s: required field \"" SLICE_FMT "\" is missing",
                            desc->name, SLICE_ARG(wire));
-        return err_set(e, E_PROTO, "header %s: required field \"" SLICE_FMT "\" (" SLICE_FMT ") is missing",
+        return err_set(e, E_PROTO,
+                       "header %s: required field \"" SLICE_FMT "\" (" SLICE_FMT ") is missing",
                        desc->name, SLICE_ARG(wire), SLICE_ARG(f->wire[HDR_LONG]));
     }
     return 0;

@@ -1,8 +1,8 @@
 /* Addresses as records carry them: 4 or 16 bytes and a port.
  *
  * Pure conversions between `struct host`, socket addresses and the text "10.0.0.1:10911" or
- * "[2001:db8::1]:10911"; any thread. An IPv4 peer of a dual-stack socket arrives as ::ffff:a.b.c.d and is
- * stored as IPv4, because old clients read four bytes only.
+ * "[2001:db8::1]:10911"; any thread. An IPv4 peer of a dual-stack socket arrives as ::ffff:a.b.c.d
+ * and is stored as IPv4, because old clients read four bytes only.
  *
  * Failure modes: E_INVAL for text that is no numeric address with a port in 0..65535 (names are not
  * resolved here), and for socket families other than the two. Invariant: len is 4 or 16. */
@@ -46,7 +46,8 @@ int host_parse(struct slice addr_port, struct host *out)
         h.len = 16;
     }
     char text[INET6_ADDRSTRLEN];
-    if (slice_copy(addr, text, sizeof text) || inet_pton(h.len == 4 ? AF_INET : AF_INET6, text, h.addr) != 1)
+    if (slice_copy(addr, text, sizeof text) ||
+        inet_pton(h.len == 4 ? AF_INET : AF_INET6, text, h.addr) != 1)
         return E_INVAL;
     *out = h;
     return 0;

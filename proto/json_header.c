@@ -1,24 +1,30 @@
 /* The JSON header of a frame: a one-pass scanner on the hot path, jansson for the rest.
  *
- * Every message costs a header each way, and a general parser that builds a tree takes 10 to 30 us for
- * one. The scanner reads the text once, left to right, and keeps slices of it:
+ * Every message costs a header each way, and a general parser that builds a tree takes more than
+ * ten times as long for one (bench/proto_bench.c). The scanner reads the text once, left to right,
+ * and keeps slices of it:
  *
  *   {"code":310,"extFields":{"a":"group", ... },"flag":0,"language":"JAVA","opaque":7, ... }
- *    ~~~~~~ top_member       ~~~ ext_member     any order, white space allowed, unknown scalars skipped
+ *    ~~~~~~ top_member       ~~~ ext_member
  *
- * It never changes a byte until the closing brace has been seen: strings with escapes are checked and
- * remembered in bit masks, and resolved in place afterwards (text only shrinks). So whenever it meets
- * something it does not take - single quotes, nested values, numbers that are not plain integers,
- * malformed UTF-8, escapes that make no character - it stops with JSON_HEADER_ODD and jansson gets the
- * original bytes. Where the scanner says yes, jansson gives the same answer; a fuzz target checks that.
+ * Members may come in any order, with white space; scalars of unknown members are skipped.
  *
- * The slow reader copies its strings into the caller's `spill` buffer. When jansson refuses the text, one
- * more try is made after `relax` has put names and single-quoted strings into double quotes.
+ * It never changes a byte until the closing brace has been seen: strings with escapes are checked
+ * and remembered in bit masks, and resolved in place afterwards (text only shrinks). So whenever it
+ * meets something it does not take - single quotes, nested values, numbers that are not plain
+ * integers, malformed UTF-8, escapes that make no character - it stops with JSON_HEADER_ODD and
+ * jansson gets the original bytes. Where the scanner says yes, jansson gives the same answer; a
+ * fuzz target checks that.
  *
- * Runs on: any thread; no state. Failure modes: E_PROTO (where), E_TOOBIG (too many fields), E_NOMEM.
+ * The slow reader copies its strings into the caller's `spill` buffer. When jansson refuses the
+ * text, one more try is made after `relax` has put names and single-quoted strings into double
+ * quotes.
+ *
+ * Runs on: any thread; no state. Failure modes: E_PROTO (where), E_TOOBIG (too many fields),
+ * E_NOMEM.
  * Invariants: 1. ext_n <= COMMAND_EXT_MAX <= 64 = bits of a mask; 2. no read outside text[0, n);
- * 3. of equal members the last one counts: a repeated ext key stays in the list twice, and all who look
- * into the list (hdr_decode, command_ext) take the last. */
+ * 3. of equal members the last one counts: a repeated ext key stays in the list twice, and all who
+ * look into the list (hdr_decode, command_ext) take the last. */
 #include "proto/json_header.h"
 
 #include <stdio.h>
@@ -70,8 +76,8 @@ static int hex4(const char *p, const char *end)
     return (a | b | c | d) < 0 ? -1 : a << 12 | b << 8 | c << 4 | d;
 }
 
-/* Bytes of the escape at p (the backslash), and its character in *cp; 0, *cp untouched, when it is none or
- * stands for no character (U+0000, half a surrogate pair). */
+/* Bytes of the escape at p (the backslash), and its character in *cp; 0, *cp untouched, when it is
+ * none or stands for no character (U+0000, half a surrogate pair). */
 static size_t escape_at(const char *p, const char *end, uint32_t *cp)
 {
     if (end - p < 2)
@@ -202,7 +208,8 @@ static bool ext_member(struct scan *s, struct command *out)
 }
 
 /* "{" member { "," member } "}" */
-static bool scan_object(struct scan *s, bool (*member)(struct scan *, struct command *), struct command *out)
+static bool scan_object(struct scan *s, bool (*member)(struct scan *, struct command *),
+                        struct command *out)
 {
     if (!take(s, '{'))
         return false;
@@ -392,7 +399,7 @@ static void relax_single_quoted(struct slice text, size_t *at, struct buf *out)
     *at = i + 1;
 }
 
-/* A word is a member name when a colon follows; true, false, null and numbers are values otherwise. */
+/* A word is a member name when a colon follows; else a value: true, false, null or a number. */
 static void relax_word(struct slice text, size_t *at, struct buf *out)
 {
     size_t i = *at;
@@ -571,7 +578,8 @@ static int read_tree(const json_t *root, struct command *out, struct buf *spill,
         return err_set(e, rc, "header strings");
     for (size_t i = 0; i < out->ext_n; i++) {
         out->ext[i].key = slice_of(spill->p + at[i].key, at[i].key_n);
-        out->ext[i].value = at[i].null ? SLICE_NULL : slice_of(spill->p + at[i].value, at[i].value_n);
+        out->ext[i].value =
+            at[i].null ? SLICE_NULL : slice_of(spill->p + at[i].value, at[i].value_n);
     }
     if (has_remark)
         out->remark = slice_of(spill->p + remark_at, spill->n - remark_at);

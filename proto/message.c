@@ -21,15 +21,16 @@
  *     88+b+s+n      1+t    topic: u8 length (V2: i16), bytes
  *     89+b+s+n+t    2+p    properties: i16 length, bytes (msgprops.c)
  *
- * V2 exists for topics longer than 127 bytes only, which are %RETRY% and %DLQ% names of long groups; the
- * Go and Node clients cannot read it.
+ * V2 exists for topics longer than 127 bytes only, which are %RETRY% and %DLQ% names of long
+ * groups; the Go and Node clients cannot read it.
  *
- * Happy path: message_prepare (lengths, version, host bits), message_encode into memory of that size,
- * later message_patch when the log knows the offsets. Reading: message_decode gives slices of its input.
+ * Happy path: message_prepare (lengths, version, host bits), message_encode into memory of that
+ * size, later message_patch when the log knows the offsets. Reading: message_decode gives slices of
+ * its input.
  *
- * Failure modes: message_decode also runs over damaged logs. It reads nothing outside its input, accepts
- * no negative length, and accepts a record only when all lengths add up to the total size exactly.
- * E_AGAIN (input ends before the record does), E_CORRUPT, E_NOTFOUND (blank record).
+ * Failure modes: message_decode also runs over damaged logs. It reads nothing outside its input,
+ * accepts no negative length, and accepts a record only when all lengths add up to the total size
+ * exactly. E_AGAIN (input ends before the record does), E_CORRUPT, E_NOTFOUND (blank record).
  *
  * Any thread; no state, no allocation. Source: MessageDecoder, MessageExtEncoder and
  * CommitLog.checkMessageAndReturnSize of 5.5.0. */
@@ -60,8 +61,8 @@ int message_prepare(struct message *m, size_t *size)
 {
     if (m->topic.n > MESSAGE_TOPIC_LONG_MAX || m->properties.n > MESSAGE_PROPERTIES_MAX)
         return E_TOOBIG;
-    const size_t fixed = MESSAGE_SIZE_MIN - 16 + host_size(&m->born_host) + host_size(&m->store_host) +
-                         m->topic.n + m->properties.n + is_v2(m);
+    const size_t fixed = MESSAGE_SIZE_MIN - 16 + host_size(&m->born_host) +
+                         host_size(&m->store_host) + m->topic.n + m->properties.n + is_v2(m);
     if (m->body.n > INT32_MAX - fixed)
         return E_TOOBIG;
     m->magic = is_v2(m) ? MESSAGE_MAGIC_V2 : MESSAGE_MAGIC_V1;
@@ -147,10 +148,12 @@ static struct host read_host(struct reader *r, bool v6)
     return h;
 }
 
-/* A length read as signed on the other side: a negative one spoils the reader. */
-static struct slice read_sized(struct reader *r, uint32_t n, uint32_t n_max)
+/* A run with a 16-bit length, which the other side reads as signed: a negative one spoils the
+ * reader. */
+static struct slice read_short_run(struct reader *r)
 {
-    if (n > n_max)
+    const uint16_t n = reader_be16(r);
+    if (n > INT16_MAX)
         r->bad = true;
     return reader_bytes(r, n);
 }
@@ -171,12 +174,9 @@ static void read_fields(struct reader *r, struct message *m)
     m->store_host = read_host(r, m->sys_flag & SYSFLAG_STORE_V6);
     m->reconsume_times = (int32_t)reader_be32(r);
     m->prepared_offset = (int64_t)reader_be64(r);
-    m->body = read_sized(r, reader_be32(r), INT32_MAX);
-    if (m->magic == MESSAGE_MAGIC_V2)
-        m->topic = read_sized(r, reader_be16(r), INT16_MAX);
-    else
-        m->topic = reader_bytes(r, reader_u8(r));
-    m->properties = read_sized(r, reader_be16(r), INT16_MAX);
+    m->body = reader_bytes(r, reader_be32(r)); /* less than 2^31: the record is */
+    m->topic = m->magic == MESSAGE_MAGIC_V2 ? read_short_run(r) : reader_bytes(r, reader_u8(r));
+    m->properties = read_short_run(r);
 }
 
 int message_decode(struct slice in, int flags, struct message *out, struct err *e)
@@ -199,10 +199,11 @@ int message_decode(struct slice in, int flags, struct message *out, struct err *
     struct message m;
     read_fields(&r, &m);
     if (r.bad || reader_left(&r))
-        return err_set(e, E_CORRUPT, "record: the lengths inside do not add up to its size %u", total);
+        return err_set(e, E_CORRUPT, "record: the lengths inside do not add up to its size %u",
+                       total);
     if ((flags & MESSAGE_CHECK_CRC) && m.body.n && crc32_body(m.body) != (uint32_t)m.body_crc)
-        return err_set(e, E_CORRUPT, "record: body checksum %08X, stored is %08X", crc32_body(m.body),
-                       (uint32_t)m.body_crc);
+        return err_set(e, E_CORRUPT, "record: body checksum %08X, stored is %08X",
+                       crc32_body(m.body), (uint32_t)m.body_crc);
     *out = m;
     return 0;
 }

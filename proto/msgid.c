@@ -1,11 +1,11 @@
 /* Ids and hashes that both ends of the protocol compute.
  *
- * offsetMsgId: upper-case hex of store address (4 or 16 bytes), port (4) and physical offset (8). It is
- * the msgId of a send answer, and clients hand it back in transactions, send-backs and views, so that the
- * record is found without an index.
+ * offsetMsgId: upper-case hex of store address (4 or 16 bytes), port (4) and physical offset (8).
+ * It is the msgId of a send answer, and clients hand it back in transactions, send-backs and views,
+ * so that the record is found without an index.
  *
- * Tag hash: String.hashCode, which runs over UTF-16 units; hashing the UTF-8 bytes would agree for ASCII
- * only. The consume queue stores it sign-extended to 64 bits.
+ * Tag hash: String.hashCode, which runs over UTF-16 units; hashing the UTF-8 bytes would agree for
+ * ASCII only. The consume queue stores it sign-extended to 64 bits.
  *
  * Pure functions; any thread. Failure: E_INVAL for an id that is not 32 or 56 hex digits. */
 #include "proto/message.h"

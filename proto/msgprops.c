@@ -1,12 +1,12 @@
 /* The property string of a message: name 0x01 value 0x02 name 0x01 value 0x02 ...
  *
- * It travels as one string in the send header and lies as one string in the record; nobody needs a map, so
- * look-ups walk the text. Meaning, as Java reads it: the last 0x02 may be missing (4.x never writes it),
- * an entry is split at its first 0x01, entries without name or value are no entries, and of equal names
- * the last one counts.
+ * It travels as one string in the send header and lies as one string in the record; nobody needs a
+ * map, so look-ups walk the text. Meaning, as Java reads it: the last 0x02 may be missing (4.x
+ * never writes it), an entry is split at its first 0x01, entries without name or value are no
+ * entries, and of equal names the last one counts.
  *
- * What we write always ends with 0x02. Values that hold a separator would silently become two properties
- * on the other side, so props_str_add refuses them (E_INVAL).
+ * What we write always ends with 0x02. Values that hold a separator would silently become two
+ * properties on the other side, so props_str_add refuses them (E_INVAL).
  *
  * Any thread; no state. Invariant: no read outside the given slice. */
 #include "proto/message.h"

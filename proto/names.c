@@ -1,8 +1,8 @@
 /* Names of topics and groups: which are legal, which are the system's own.
  *
- * A topic becomes a directory of the consume queue, so the rule here is also what keeps every file inside
- * the data directory: no '.', no '/', no control byte passes. The texts are the ones that RocketMQ's
- * brokers answer with (code 29), because people search for them.
+ * A topic becomes a directory of the consume queue, so the rule here is also what keeps every file
+ * inside the data directory: no '.', no '/', no control byte passes. The texts are the ones that
+ * RocketMQ's brokers answer with (code 29), because people search for them.
  *
  * Pure; any thread. Source: TopicValidator of 5.5.0. */
 #include "proto/names.h"
@@ -22,8 +22,8 @@ static bool all_legal(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++) {
         const char c = s.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '%' ||
-              c == '_' || c == '-' || c == '|'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '%' || c == '_' || c == '-' || c == '|'))
             return false;
     }
     return true;
@@ -42,7 +42,8 @@ int topic_name_check(struct slice topic, struct err *e)
         return err_set(e, E_INVAL, "The specified topic is blank.");
     if (!all_legal(topic))
         return err_set(e, E_INVAL,
-                       "The specified topic: " SLICE_FMT ", contains illegal characters, allowing only %s",
+                       "The specified topic: " SLICE_FMT
+                       ", contains illegal characters, allowing only %s",
                        SLICE_ARG(shown(topic)), LEGAL);
     if (topic_is_retry(topic) || topic_is_dlq(topic)) {
         if (topic.n > MESSAGE_TOPIC_LONG_MAX)
@@ -65,7 +66,8 @@ int group_name_check(struct slice group, struct err *e)
         return err_set(e, E_INVAL, "The specified group is blank.");
     if (!all_legal(group))
         return err_set(e, E_INVAL,
-                       "The specified group: " SLICE_FMT ", contains illegal characters, allowing only %s",
+                       "The specified group: " SLICE_FMT
+                       ", contains illegal characters, allowing only %s",
                        SLICE_ARG(shown(group)), LEGAL);
     if (group.n > GROUP_MAX)
         return err_set(e, E_INVAL,

@@ -1,12 +1,13 @@
 /* A consumer's subscription to one topic.
  *
- * "A || B" is split at two vertical bars, trimmed, and each tag kept once, as text (clients compare text)
- * and as the hash that the consume queue holds (brokers compare hashes and let collisions pass). "*",
- * empty and null mean everything.
+ * "A || B" is split at two vertical bars, trimmed, and each tag kept once, as text (clients compare
+ * text) and as the hash that the consume queue holds (brokers compare hashes and let collisions
+ * pass). "*", empty and null mean everything.
  *
- * Owns copies of all strings; an initialised subscription is read-only and may be shared by threads.
- * Failure modes: E_INVAL for an expression type that is neither TAG nor SQL92, for a tag list without a
- * tag, for SQL92 without an expression; E_NOMEM. After a failure nothing needs freeing.
+ * Owns copies of all strings; an initialised subscription is read-only and may be shared by
+ * threads.
+ * Failure modes: E_INVAL for an expression type that is neither TAG nor SQL92, for a tag list
+ * without a tag, for SQL92 without an expression; E_NOMEM. After a failure nothing needs freeing.
  * Invariants: 1. all == false implies tag_n > 0 unless the type is SQL92; 2. codes is sorted.
  * Source: FilterAPI.buildSubscriptionData, ExpressionMessageFilter. */
 #include "proto/subscription.h"
@@ -92,15 +93,16 @@ static int split_tags(struct subscription *s, struct slice list, struct err *e)
     if (!entries)
         return err_set(e, E_NOMEM, "subscription of %zu tags", n_max);
     n = collect(list, entries);
-    const int rc = n ? keep_tags(s, entries, n, e)
-                     : err_set(e, E_INVAL, "subscription \"" SLICE_FMT "\" to topic %s names no tag",
-                               (int)(list.n < 64 ? list.n : 64), list.p, s->topic);
+    const int rc =
+        n ? keep_tags(s, entries, n, e)
+          : err_set(e, E_INVAL, "subscription \"" SLICE_FMT "\" to topic %s names no tag",
+                    (int)(list.n < 64 ? list.n : 64), list.p, s->topic);
     free(entries);
     return rc;
 }
 
-static int fill(struct subscription *s, struct slice topic, struct slice sub_string, struct slice type,
-                struct err *e)
+static int fill(struct subscription *s, struct slice topic, struct slice sub_string,
+                struct slice type, struct err *e)
 {
     const bool sql = slice_eq(type, SLICE_LIT("SQL92"));
     if (!sql && type.n && !slice_eq(type, SLICE_LIT("TAG")))

@@ -1,13 +1,14 @@
-/* Text codecs of the wire protocol: UTF-8 decoding step by step, JSON string output, decimal output.
+/* Text codecs of the wire protocol: UTF-8 decoding step by step, JSON string output, decimal
+ * output.
  *
  * Owns no state; any thread. Strings in this protocol are almost always plain ASCII, so loops skip
  * runs of it (json_plain_run) and look at single characters only in between.
  *
- * JSON output escapes only what RFC 8259 demands ('"', '\\' and bytes below 0x20). The property string
- * with its 0x01 and 0x02 separators is the one thing that is escaped all the time.
+ * JSON output escapes only what RFC 8259 demands ('"', '\\' and bytes below 0x20). The property
+ * string with its 0x01 and 0x02 separators is the one thing that is escaped all the time.
  *
- * Failure: there is none. Malformed UTF-8 becomes U+FFFD, since a peer's strict JSON parser must be able
- * to read what we write whatever bytes a third party gave us.
+ * Failure: there is none. Malformed UTF-8 becomes U+FFFD, since a peer's strict JSON parser must be
+ * able to read what we write whatever bytes a third party gave us.
  *
  * Invariant: json_text_put writes exactly json_text_size bytes. */
 #include "proto/text.h"
@@ -27,8 +28,8 @@ static size_t utf8_step3(const char *p, const char *end, uint32_t *cp)
         return 1;
     if (!is_continuation(p + 2, end))
         return 2;
-    const uint32_t v = ((uint32_t)(lead & 0x0F) << 12) | ((uint32_t)((unsigned char)p[1] & 0x3F) << 6) |
-                       ((unsigned char)p[2] & 0x3F);
+    const uint32_t v = ((uint32_t)(lead & 0x0F) << 12) |
+                       ((uint32_t)((unsigned char)p[1] & 0x3F) << 6) | ((unsigned char)p[2] & 0x3F);
     if (v < 0xD800 || v > 0xDFFF)
         *cp = v;
     return 3;
@@ -86,7 +87,8 @@ char *i64_text_put(char *p, int64_t v)
     return p + n;
 }
 
-/* Second letter of a two-byte escape; 'u' for the six-byte form; 0 for bytes that stand for themselves. */
+/* Second letter of a two-byte escape; 'u' for the six-byte form; 0 for bytes that stand for
+ * themselves. */
 static char escape_letter(unsigned char c)
 {
     switch (c) {

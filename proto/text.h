@@ -1,17 +1,19 @@
 #pragma once
-/* Small text codecs the protocol needs on its hot paths: UTF-8 steps, JSON strings, decimal numbers.
- * Pure, any thread. The `_put` functions write to memory the caller has measured. */
+/* Small text codecs the protocol needs on its hot paths: UTF-8 steps, JSON strings, decimal
+ * numbers. Pure, any thread. The `_put` functions write to memory the caller has measured. */
 #include "base/buf.h"
 #include "base/slice.h"
 
 #define UTF8_BAD UINT32_MAX
 
-/* The character at the start of [p, end), p < end: returns the bytes it takes (1 to 4), *cp = its code
- * point, or UTF8_BAD for a malformed sequence (then as many bytes as Java replaces by one U+FFFD). */
+/* The character at the start of [p, end), p < end: returns the bytes it takes (1 to 4), *cp = its
+ * code point, or UTF8_BAD for a malformed sequence (then as many bytes as Java replaces by one
+ * U+FFFD). */
 size_t utf8_step(const char *p, const char *end, uint32_t *cp);
 
-/* The bytes at the start of [p, end) that stand for themselves in a JSON string: ASCII without control
- * bytes, quotes and backslashes. Eight at a time: the lowest marked bit is that of the first other byte. */
+/* The bytes at the start of [p, end) that stand for themselves in a JSON string: ASCII without
+ * control bytes, quotes and backslashes. Eight at a time: the lowest marked bit is that of the
+ * first other byte. */
 static inline size_t json_plain_run(const char *p, const char *end)
 {
     const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
@@ -32,8 +34,8 @@ static inline size_t json_plain_run(const char *p, const char *end)
 enum { I64_TEXT_MAX = 20 }; /* "-9223372036854775808" */
 char *i64_text_put(char *p, int64_t v); /* returns the end */
 
-/* A JSON string with its quotes: escapes '"', '\\' and control bytes, keeps UTF-8 as it is, replaces
- * malformed UTF-8 by U+FFFD, so that the output is always valid JSON. */
+/* A JSON string with its quotes: escapes '"', '\\' and control bytes, keeps UTF-8 as it is,
+ * replaces malformed UTF-8 by U+FFFD, so that the output is always valid JSON. */
 size_t json_text_size(struct slice s); /* exactly what json_text_put writes */
 char *json_text_put(char *p, struct slice s);
 void json_text_add(struct buf *out, struct slice s);

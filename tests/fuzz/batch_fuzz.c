@@ -1,4 +1,5 @@
-/* Bodies of batch requests: items lie inside their input and are read again as they were written. */
+/* Bodies of batch requests: items lie inside their input, and are read again as they were
+ * written. */
 #include "proto/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

@@ -1,5 +1,5 @@
-/* JSON bodies (first byte: which decoder). What decodes is encoded, and that decodes again with the same
- * counts. */
+/* JSON bodies (first byte: which decoder). What decodes is encoded, and that decodes again with the
+ * same counts. */
 #include <stdlib.h>
 
 #include "proto/body.h"
@@ -47,7 +47,8 @@ static void fuzz_heartbeat(struct slice body)
         return;
     buf_init(&out, 0);
     const int rc = heartbeat_encode(&h, &out);
-    MQ_ASSERT(rc == 0 || rc == E_INVAL); /* a subscription without a tag, an unknown expression type */
+    /* E_INVAL: a subscription without a tag, an unknown expression type */
+    MQ_ASSERT(rc == 0 || rc == E_INVAL);
     if (rc == 0) {
         MQ_ASSERT(heartbeat_decode(buf_slice(&out), &again, &e) == 0);
         MQ_ASSERT(again.consumer_n == h.consumer_n && again.producer_n == h.producer_n);

@@ -1,13 +1,13 @@
-/* Headers of both serialisations (first byte: the type): decoding never reads outside, and what was decoded
- * is the same after encoding and decoding again, as JSON and as binary. */
+/* Headers of both serialisations (first byte: the type): decoding never reads outside, and what was
+ * decoded is the same after encoding and decoding again, as JSON and as binary. */
 #include <stdlib.h>
 
 #include "proto/command.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-/* A binary header carries any bytes; through JSON only text comes back as it was (malformed UTF-8 is
- * replaced, a name with U+0000 is refused). */
+/* A binary header carries any bytes; through JSON only text comes back as it was (malformed UTF-8
+ * is replaced, a name with U+0000 is refused). */
 static bool is_ascii(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -33,7 +33,8 @@ static void check_same(const struct command *a, const struct command *b)
         if (!a->ext[i].key.n || !a->ext[i].value.p)
             continue;
         MQ_ASSERT(k < b->ext_n);
-        MQ_ASSERT(slice_eq(a->ext[i].key, b->ext[k].key) && slice_eq(a->ext[i].value, b->ext[k].value));
+        MQ_ASSERT(slice_eq(a->ext[i].key, b->ext[k].key) &&
+                  slice_eq(a->ext[i].value, b->ext[k].value));
         k++;
     }
     MQ_ASSERT(k == b->ext_n);
@@ -45,8 +46,13 @@ static void check_round_trip(const struct command *c, uint8_t type)
     struct buf out, spill;
     struct err e;
     const bool plain = all_ascii(c);
-    const struct command_out o = {.code = c->code, .opaque = c->opaque, .flag = c->flag, .type = type,
-                                  .remark = c->remark, .extra = c->ext, .extra_n = c->ext_n};
+    const struct command_out o = {.code = c->code,
+                                  .opaque = c->opaque,
+                                  .flag = c->flag,
+                                  .type = type,
+                                  .remark = c->remark,
+                                  .extra = c->ext,
+                                  .extra_n = c->ext_n};
     buf_init(&out, 0);
     buf_init(&spill, 0);
     const int rc = command_encode(&out, &o, 0, &e);

@@ -1,6 +1,6 @@
-/* Every typed header with arbitrary fields: byte 0 picks the header, byte 1 the name column, then fields
- * of u8 length, key, u8 length, value (length 255: null). A header that decodes is the same after a trip
- * over the wire. */
+/* Every typed header with arbitrary fields: byte 0 picks the header, byte 1 the name column, then
+ * fields of u8 length, key, u8 length, value (length 255: null). A header that decodes is the same
+ * after a trip over the wire. */
 #include <stdlib.h>
 
 #include "proto/command.h"
@@ -34,7 +34,8 @@ static void check_round_trip(const struct hdr_desc *desc, enum hdr_names names, 
     _Alignas(16) char again[512];
     struct buf out, a, b;
     struct err e;
-    const struct command_out o = {.type = COMMAND_ROCKETMQ, .desc = desc, .names = names, .hdr = hdr};
+    const struct command_out o = {
+        .type = COMMAND_ROCKETMQ, .desc = desc, .names = names, .hdr = hdr};
     buf_init(&out, 0);
     buf_init(&a, 0);
     buf_init(&b, 0);

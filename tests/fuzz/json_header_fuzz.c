@@ -1,5 +1,5 @@
-/* The one-pass header scanner against jansson: what the scanner takes, jansson takes with the same result;
- * what it does not take, it has not touched. */
+/* The one-pass header scanner against jansson: what the scanner takes, jansson takes with the same
+ * result; what it does not take, it has not touched. */
 #include <stdlib.h>
 
 #include "proto/json_header.h"
@@ -17,7 +17,8 @@ static void check_same_fields(const struct command *fast, const struct command *
                 found = true;
             }
         }
-        MQ_ASSERT(found && slice_eq(value, slow->ext[i].value) && !value.p == !slow->ext[i].value.p);
+        MQ_ASSERT(found && slice_eq(value, slow->ext[i].value) &&
+                  !value.p == !slow->ext[i].value.p);
     }
     for (size_t k = 0; k < fast->ext_n; k++) {
         bool found = false;

@@ -1,5 +1,6 @@
-/* Records back to back, as in a damaged commit log or a pull body (first byte: flags). A record that
- * decodes lies inside its input, and is written again byte for byte unless it has a form we never write. */
+/* Records back to back, as in a damaged commit log or a pull body (first byte: flags). A record
+ * that decodes lies inside its input, and is written again byte for byte unless it has a form we
+ * never write. */
 #include <stdlib.h>
 
 #include "proto/message.h"
@@ -28,7 +29,8 @@ static void check_record(struct slice in, struct message m)
     message_patch(out, 1, 2, 3);
     struct message patched;
     MQ_ASSERT(message_decode(slice_of(out, size), 0, &patched, NULL) == 0);
-    MQ_ASSERT(patched.queue_offset == 1 && patched.phys_offset == 2 && patched.store_timestamp == 3);
+    MQ_ASSERT(patched.queue_offset == 1 && patched.phys_offset == 2 &&
+              patched.store_timestamp == 3);
     free(out);
 }
 
@@ -53,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     buf_init(&copy, 0);
     props_str_copy_without(&copy, props, drop);
     MQ_ASSERT(!props_str_get(buf_slice(&copy), PROP_TAGS).p);
-    MQ_ASSERT(slice_eq(props_str_get(buf_slice(&copy), PROP_KEYS), props_str_get(props, PROP_KEYS)));
+    MQ_ASSERT(
+        slice_eq(props_str_get(buf_slice(&copy), PROP_KEYS), props_str_get(props, PROP_KEYS)));
     buf_free(&copy);
     return 0;
 }

@@ -67,7 +67,8 @@ static void lengths_that_lie_are_refused(void **state)
     static const struct {
         size_t at;
         const char *hex;
-    } cases[] = {{16, "ffffffff"}, {16, "7fffffff"}, {16, "00000034"}, {25, "ffff"}, {25, "8000"}, {25, "7fff"}};
+    } cases[] = {{16, "ffffffff"}, {16, "7fffffff"}, {16, "00000034"},
+                 {25, "ffff"},     {25, "8000"},     {25, "7fff"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char bytes[128], patch[4];

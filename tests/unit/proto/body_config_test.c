@@ -15,7 +15,8 @@ static void check_json(json_t *got, const json_t *want, const char *what)
 {
     assert_non_null(got);
     if (!json_equal(got, want)) {
-        char *const a = json_dumps(got, JSON_SORT_KEYS), *const b = json_dumps(want, JSON_SORT_KEYS);
+        char *const a = json_dumps(got, JSON_SORT_KEYS), *const b =
+                                                             json_dumps(want, JSON_SORT_KEYS);
         fail_msg("%s: got %s, want %s", what, a, b);
     }
     json_decref(got);
@@ -23,15 +24,17 @@ static void check_json(json_t *got, const json_t *want, const char *what)
 
 static void data_versions_round_trip(void **state)
 {
-    const struct data_version v = {.state_version = 3, .timestamp = 1700000000000, .counter = INT64_MAX};
+    const struct data_version v = {
+        .state_version = 3, .timestamp = 1700000000000, .counter = INT64_MAX};
     (void)state;
     json_t *const j = data_version_to_json(v);
     assert_true(data_version_eq(data_version_from_json(j), v));
     struct buf b;
     buf_init(&b, 0);
     assert_int_equal(json_write(j, &b), 0);
-    assert_slice_equal(buf_slice(&b),
-                       "{\"counter\":9223372036854775807,\"stateVersion\":3,\"timestamp\":1700000000000}");
+    assert_slice_equal(
+        buf_slice(&b),
+        "{\"counter\":9223372036854775807,\"stateVersion\":3,\"timestamp\":1700000000000}");
     buf_free(&b);
     json_decref(j);
     json_t *const old = parse("{\"counter\":2,\"timestamp\":5}"); /* 4.9 */
@@ -39,7 +42,8 @@ static void data_versions_round_trip(void **state)
     json_decref(old);
 }
 
-/* Each entry of a recorded file, decoded and written again; members 4.x lacks are added to the original. */
+/* Each entry of a recorded file, decoded and written again; members 4.x lacks are added to the
+ * original. */
 static int check_topics(const char *name)
 {
     const struct slice text = golden_slice(name);
@@ -92,15 +96,16 @@ static void bad_topics_are_named(void **state)
 {
     static const struct {
         const char *text, *part;
-    } cases[] = {{"{}", "\"topicName\" is missing"},
-                 {"{\"topicName\":\"\"}", "\"topicName\" is not a string with content"},
-                 {"{\"topicName\":7}", "\"topicName\" is not a string"},
-                 {"{\"topicName\":\"T\",\"perm\":\"x\"}", "\"perm\" is not an integer"},
-                 {"{\"topicName\":\"T\",\"readQueueNums\":4294967296}", "\"readQueueNums\" is outside"},
-                 {"{\"topicName\":\"T\",\"writeQueueNums\":1.5}", "\"writeQueueNums\" is not an integer"},
-                 {"{\"topicName\":\"T\",\"attributes\":[]}", "\"attributes\" is not an object"},
-                 {"{\"topicName\":\"T\",\"topicFilterType\":\"X\"}", "\"topicFilterType\""},
-                 {"[]", "\"topicName\" is missing"}};
+    } cases[] = {
+        {"{}", "\"topicName\" is missing"},
+        {"{\"topicName\":\"\"}", "\"topicName\" is not a string with content"},
+        {"{\"topicName\":7}", "\"topicName\" is not a string"},
+        {"{\"topicName\":\"T\",\"perm\":\"x\"}", "\"perm\" is not an integer"},
+        {"{\"topicName\":\"T\",\"readQueueNums\":4294967296}", "\"readQueueNums\" is outside"},
+        {"{\"topicName\":\"T\",\"writeQueueNums\":1.5}", "\"writeQueueNums\" is not an integer"},
+        {"{\"topicName\":\"T\",\"attributes\":[]}", "\"attributes\" is not an object"},
+        {"{\"topicName\":\"T\",\"topicFilterType\":\"X\"}", "\"topicFilterType\""},
+        {"[]", "\"topicName\" is missing"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct topic_config t;
@@ -115,7 +120,8 @@ static void bad_topics_are_named(void **state)
 static int check_groups(const char *name)
 {
     const struct slice text = golden_slice(name);
-    json_t *const root = parse(text.p), *const table = json_object_get(root, "subscriptionGroupTable");
+    json_t *const root = parse(text.p), *const table =
+                                            json_object_get(root, "subscriptionGroupTable");
     const char *key;
     json_t *j;
     int n = 0;
@@ -143,7 +149,8 @@ static void recorded_groups_round_trip(void **state)
     (void)state;
     assert_true(check_groups("config/5.5.0/subscriptionGroup.json") > 5);
     assert_true(check_groups("config/4.9.7/subscriptionGroup.json") > 5);
-    const struct slice text = golden_slice("bodies/200-UPDATE_AND_CREATE_SUBSCRIPTIONGROUP-request.5.5.0.json");
+    const struct slice text =
+        golden_slice("bodies/200-UPDATE_AND_CREATE_SUBSCRIPTIONGROUP-request.5.5.0.json");
     json_t *const j = parse(text.p);
     struct group_config g;
     struct err e = {0};
@@ -161,12 +168,14 @@ static void unknown_group_members_are_kept(void **state)
     struct group_config g;
     struct err e = {0};
     (void)state;
-    json_t *const j = parse("{\"groupName\":\"g\",\"future\":{\"x\":[1]},\"groupRetryPolicy\":{\"type\":\"X\"}}");
+    json_t *const j =
+        parse("{\"groupName\":\"g\",\"future\":{\"x\":[1]},\"groupRetryPolicy\":{\"type\":\"X\"}}");
     assert_ok(group_config_from_json(j, &g, &e), &e);
     g.retry_max_times = 5;
     json_t *const out = group_config_to_json(&g);
     assert_true(json_equal(json_object_get(out, "future"), json_object_get(j, "future")));
-    assert_true(json_equal(json_object_get(out, "groupRetryPolicy"), json_object_get(j, "groupRetryPolicy")));
+    assert_true(json_equal(json_object_get(out, "groupRetryPolicy"),
+                           json_object_get(j, "groupRetryPolicy")));
     assert_int_equal(json_get_i64(out, "retryMaxTimes", 0), 5);
     assert_null(json_object_get(j, "retryMaxTimes")); /* the original is not touched */
     json_decref(out);
@@ -178,12 +187,13 @@ static void group_defaults_are_those_of_upstream(void **state)
     struct group_config g;
     (void)state;
     group_config_defaults(&g, SLICE_LIT("fr_GID_new"));
-    json_t *const want = parse("{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":true,"
-                               "\"consumeEnable\":true,\"consumeFromMinEnable\":true,"
-                               "\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,"
-                               "\"groupName\":\"fr_GID_new\",\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"},"
-                               "\"groupSysFlag\":0,\"notifyConsumerIdsChangedEnable\":true,"
-                               "\"retryMaxTimes\":16,\"retryQueueNums\":1,\"whichBrokerWhenConsumeSlowly\":1}");
+    json_t *const want =
+        parse("{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":true,"
+              "\"consumeEnable\":true,\"consumeFromMinEnable\":true,"
+              "\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,"
+              "\"groupName\":\"fr_GID_new\",\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"},"
+              "\"groupSysFlag\":0,\"notifyConsumerIdsChangedEnable\":true,"
+              "\"retryMaxTimes\":16,\"retryQueueNums\":1,\"whichBrokerWhenConsumeSlowly\":1}");
     check_json(group_config_to_json(&g), want, "defaults");
     json_decref(want);
 }
@@ -192,10 +202,12 @@ static void bad_groups_are_named(void **state)
 {
     static const struct {
         const char *text, *part;
-    } cases[] = {{"{}", "\"groupName\" is missing"},
-                 {"{\"groupName\":\"g\",\"retryMaxTimes\":[]}", "\"retryMaxTimes\" is not an integer"},
-                 {"{\"groupName\":\"g\",\"retryQueueNums\":\"99999999999\"}", "\"retryQueueNums\" is outside"},
-                 {"{\"groupName\":\"g\",\"consumeTimeoutMinute\":true}", "\"consumeTimeoutMinute\""}};
+    } cases[] = {
+        {"{}", "\"groupName\" is missing"},
+        {"{\"groupName\":\"g\",\"retryMaxTimes\":[]}", "\"retryMaxTimes\" is not an integer"},
+        {"{\"groupName\":\"g\",\"retryQueueNums\":\"99999999999\"}",
+         "\"retryQueueNums\" is outside"},
+        {"{\"groupName\":\"g\",\"consumeTimeoutMinute\":true}", "\"consumeTimeoutMinute\""}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct group_config g;

@@ -3,7 +3,8 @@
 #include "tests/unit/proto/vectors.h"
 
 static const char golden_heartbeat[] =
-    "{\"clientID\":\"10.0.0.1@123#456\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\","
+    "{\"clientID\":\"10.0.0.1@123#456\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_"
+    "LAST_OFFSET\","
     "\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"g\",\"messageModel\":\"CLUSTERING\","
     "\"subscriptionDataSet\":[{\"classFilterMode\":false,\"codeSet\":[2598919,2598920],"
     "\"expressionType\":\"TAG\",\"subString\":\"TagA || TagB\",\"subVersion\":1700000000000,"
@@ -50,7 +51,8 @@ static void sorted_text(const json_t *list, struct buf *out)
     assert_true(n <= 64);
     for (size_t i = 0; i < n; i++) {
         const json_t *const v = json_array_get(list, i);
-        texts[i] = json_is_string(v) ? strdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY);
+        texts[i] =
+            json_is_string(v) ? strdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY);
     }
     qsort(texts, n, sizeof *texts, compare_text);
     for (size_t i = 0; i < n; i++) {
@@ -68,7 +70,8 @@ static void check_same_sets(const json_t *want, const json_t *got)
     json_array_foreach(json_object_get(want, "consumerDataSet"), c, consumer) {
         const json_t *const ours = json_array_get(json_object_get(got, "consumerDataSet"), c);
         json_array_foreach(json_object_get(consumer, "subscriptionDataSet"), s, sub) {
-            const json_t *const our_sub = json_array_get(json_object_get(ours, "subscriptionDataSet"), s);
+            const json_t *const our_sub =
+                json_array_get(json_object_get(ours, "subscriptionDataSet"), s);
             for (int k = 0; k < 2; k++) {
                 struct buf a, b;
                 buf_init(&a, 0);
@@ -148,10 +151,13 @@ static void dialects_are_understood(void **state)
     (void)state;
     /* Go: quoted codes, null arrays; Node: no expression type; old Java: no fingerprint */
     assert_ok(heartbeat_decode(
-                  slice_str("{\"clientID\":\"c\",\"producerDataSet\":null,\"consumerDataSet\":[{\"groupName\":\"g\","
+                  slice_str("{\"clientID\":\"c\",\"producerDataSet\":null,\"consumerDataSet\":[{"
+                            "\"groupName\":\"g\","
                             "\"subscriptionDataSet\":[{\"topic\":\"T\",\"codeSet\":[\"2598919\"],"
                             "\"tagsSet\":null,\"subVersion\":1795254224811307961,\"x\":{}}]},"
-                            "{\"groupName\":\"h\",\"subscriptionDataSet\":null}]}"), &h, &e), &e);
+                            "{\"groupName\":\"h\",\"subscriptionDataSet\":null}]}"),
+                  &h, &e),
+              &e);
     assert_int_equal(h.producer_n, 0);
     assert_int_equal(h.consumer_n, 2);
     assert_null(h.consumers[0].subs[0].expression_type.p);
@@ -160,8 +166,10 @@ static void dialects_are_understood(void **state)
     assert_int_equal(h.consumers[1].sub_n, 0);
     assert_null(h.consumers[1].consume_type.p);
     heartbeat_free(&h);
-    assert_ok(heartbeat_decode(slice_str("{\"clientID\":\"c\",\"withoutSub\":true,\"heartbeatFingerprint\":-7}"),
-                               &h, &e), &e);
+    assert_ok(heartbeat_decode(
+                  slice_str("{\"clientID\":\"c\",\"withoutSub\":true,\"heartbeatFingerprint\":-7}"),
+                  &h, &e),
+              &e);
     assert_true(h.without_sub);
     assert_int_equal(h.fingerprint, -7);
     heartbeat_free(&h);
@@ -176,14 +184,18 @@ static void bad_heartbeats_are_named(void **state)
         {"{}", "\"clientID\" is missing"},
         {"{\"clientID\":null}", "\"clientID\" is missing"},
         {"{\"clientID\":\"c\",\"consumerDataSet\":{}}", "\"consumerDataSet\" is not an array"},
-        {"{\"clientID\":\"c\",\"consumerDataSet\":[null]}", "consumerDataSet: member \"groupName\" is missing"},
+        {"{\"clientID\":\"c\",\"consumerDataSet\":[null]}",
+         "consumerDataSet: member \"groupName\" is missing"},
         {"{\"clientID\":\"c\",\"producerDataSet\":[{\"groupName\":1}]}",
          "producerDataSet: member \"groupName\" is not a string"},
-        {"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":[{}]}]}",
+        {"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":[{}"
+         "]}]}",
          "subscriptionDataSet: member \"topic\" is missing"},
-        {"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":7}]}",
+        {"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":7}]"
+         "}",
          "\"subscriptionDataSet\" is not an array"},
-        {"{\"clientID\":\"c\",\"heartbeatFingerprint\":{}}", "\"heartbeatFingerprint\" is not an integer"},
+        {"{\"clientID\":\"c\",\"heartbeatFingerprint\":{}}",
+         "\"heartbeatFingerprint\" is not an integer"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -28,7 +28,8 @@ static void recorded_lists_are_written_again_byte_for_byte(void **state)
 
 static void empty_null_and_absent_lists_are_empty(void **state)
 {
-    static const char *const texts[] = {"{\"consumerIdList\":[]}", "{\"consumerIdList\":null}", "{}"};
+    static const char *const texts[] = {"{\"consumerIdList\":[]}", "{\"consumerIdList\":null}",
+                                        "{}"};
     struct buf b;
     (void)state;
     for (size_t i = 0; i < 3; i++) {
@@ -60,7 +61,8 @@ static void bad_lists_are_named(void **state)
         struct slice *ids;
         size_t n;
         struct err e = {0};
-        assert_code(consumer_list_decode(slice_str(cases[i].text), &root, &ids, &n, &e), E_PROTO, &e);
+        assert_code(consumer_list_decode(slice_str(cases[i].text), &root, &ids, &n, &e), E_PROTO,
+                    &e);
         assert_contains(e.text, cases[i].part);
     }
 }

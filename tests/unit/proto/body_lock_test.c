@@ -4,8 +4,9 @@
 
 static void golden_request_is_read_and_written_byte_for_byte(void **state)
 {
-    static const char text[] = "{\"clientId\":\"c\",\"consumerGroup\":\"g\",\"mqSet\":[{\"brokerName\":\"b-a\","
-                               "\"queueId\":0,\"topic\":\"T\"}],\"onlyThisBroker\":false}";
+    static const char text[] =
+        "{\"clientId\":\"c\",\"consumerGroup\":\"g\",\"mqSet\":[{\"brokerName\":\"b-a\","
+        "\"queueId\":0,\"topic\":\"T\"}],\"onlyThisBroker\":false}";
     struct lock_body l;
     struct buf b;
     struct err e = {0};
@@ -77,11 +78,16 @@ static void bad_locks_are_named(void **state)
         {"{\"clientId\":\"c\"}", "\"consumerGroup\" is missing"},
         {"{\"consumerGroup\":\"g\"}", "\"clientId\" is missing"},
         {"{\"consumerGroup\":\"g\",\"clientId\":\"c\",\"mqSet\":{}}", "\"mqSet\" is not an array"},
-        {"{\"consumerGroup\":\"g\",\"clientId\":\"c\",\"mqSet\":[{\"topic\":\"T\"}]}", "\"brokerName\" is missing"},
-        {"{\"consumerGroup\":\"g\",\"clientId\":\"c\",\"mqSet\":[{\"topic\":\"T\",\"brokerName\":\"b\","
-         "\"queueId\":null},{\"queueId\":1}]}", "\"topic\" is missing"},
-        {"{\"consumerGroup\":\"g\",\"clientId\":\"c\",\"mqSet\":[{\"topic\":\"T\",\"brokerName\":\"b\","
-         "\"queueId\":\"x\"}]}", "\"queueId\" is not an integer"},
+        {"{\"consumerGroup\":\"g\",\"clientId\":\"c\",\"mqSet\":[{\"topic\":\"T\"}]}",
+         "\"brokerName\" is missing"},
+        {"{\"consumerGroup\":\"g\",\"clientId\":\"c\",\"mqSet\":[{\"topic\":\"T\",\"brokerName\":"
+         "\"b\","
+         "\"queueId\":null},{\"queueId\":1}]}",
+         "\"topic\" is missing"},
+        {"{\"consumerGroup\":\"g\",\"clientId\":\"c\",\"mqSet\":[{\"topic\":\"T\",\"brokerName\":"
+         "\"b\","
+         "\"queueId\":\"x\"}]}",
+         "\"queueId\" is not an integer"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -94,7 +100,8 @@ static void bad_locks_are_named(void **state)
     struct mq_ref *queues;
     size_t n;
     struct err e = {0};
-    assert_code(lock_ok_decode(slice_str("{\"lockOKMQSet\":[1]}"), &root, &queues, &n, &e), E_PROTO, &e);
+    assert_code(lock_ok_decode(slice_str("{\"lockOKMQSet\":[1]}"), &root, &queues, &n, &e), E_PROTO,
+                &e);
     assert_contains(e.text, "\"topic\" is missing");
 }
 

@@ -12,7 +12,8 @@ static const struct topic_config *topic_of(const struct register_body *b, const 
     return NULL;
 }
 
-static void decode_file(const char *name, bool compressed, int32_t version, struct register_body *out)
+static void decode_file(const char *name, bool compressed, int32_t version,
+                        struct register_body *out)
 {
     const struct slice body = golden_slice(name);
     struct err e = {0};
@@ -90,17 +91,22 @@ static void registrations_round_trip(void **state)
 
 static void bodies_are_written_as_upstream_writes_them(void **state)
 {
-    const struct topic_config t = {.name = SLICE_LIT("T"), .read_queue_nums = 4, .write_queue_nums = 4,
-                                   .perm = 6, .filter_type = SLICE_LIT("SINGLE_TAG")};
+    const struct topic_config t = {.name = SLICE_LIT("T"),
+                                   .read_queue_nums = 4,
+                                   .write_queue_nums = 4,
+                                   .perm = 6,
+                                   .filter_type = SLICE_LIT("SINGLE_TAG")};
     struct buf out;
     (void)state;
     buf_init(&out, 0);
-    assert_int_equal(register_body_encode(&t, 1, (struct data_version){.timestamp = 1700000000000}, &out), 0);
+    assert_int_equal(
+        register_body_encode(&t, 1, (struct data_version){.timestamp = 1700000000000}, &out), 0);
     assert_slice_equal(
         buf_slice(&out),
         "{\"filterServerList\":[],\"topicConfigSerializeWrapper\":{\"dataVersion\":{\"counter\":0,"
         "\"stateVersion\":0,\"timestamp\":1700000000000},\"mappingDataVersion\":{\"counter\":0,"
-        "\"stateVersion\":0,\"timestamp\":0},\"topicConfigTable\":{\"T\":{\"attributes\":{},\"order\":false,"
+        "\"stateVersion\":0,\"timestamp\":0},\"topicConfigTable\":{\"T\":{\"attributes\":{},"
+        "\"order\":false,"
         "\"perm\":6,\"readQueueNums\":4,\"topicFilterType\":\"SINGLE_TAG\",\"topicName\":\"T\","
         "\"topicSysFlag\":0,\"writeQueueNums\":4}},\"topicQueueMappingDetailMap\":{},"
         "\"topicQueueMappingInfoMap\":{}}}");
@@ -115,18 +121,23 @@ static void bad_json_registrations_are_named(void **state)
         {"", "empty"},
         {"[]", "not a JSON object"},
         {"{}", "\"dataVersion\" is missing"},
-        {"{\"topicConfigSerializeWrapper\":[]}", "\"topicConfigSerializeWrapper\" is not an object"},
-        {"{\"topicConfigSerializeWrapper\":{\"dataVersion\":{},\"topicConfigTable\":7}}", "\"topicConfigTable\""},
+        {"{\"topicConfigSerializeWrapper\":[]}",
+         "\"topicConfigSerializeWrapper\" is not an object"},
+        {"{\"topicConfigSerializeWrapper\":{\"dataVersion\":{},\"topicConfigTable\":7}}",
+         "\"topicConfigTable\""},
         {"{\"topicConfigSerializeWrapper\":{\"dataVersion\":{},\"topicConfigTable\":{\"T\":1}}}",
          "topic \"T\" is not an object"},
-        {"{\"topicConfigSerializeWrapper\":{\"dataVersion\":{},\"topicConfigTable\":{\"T\":{\"topicName\":\"T\","
-         "\"perm\":{}}}}}", "topic \"T\": topic configuration: member \"perm\""},
+        {"{\"topicConfigSerializeWrapper\":{\"dataVersion\":{},\"topicConfigTable\":{\"T\":{"
+         "\"topicName\":\"T\","
+         "\"perm\":{}}}}}",
+         "topic \"T\": topic configuration: member \"perm\""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct register_body b;
         struct err e = {0};
-        assert_code(register_body_decode(slice_str(cases[i].text), false, 513, &b, &e), E_PROTO, &e);
+        assert_code(register_body_decode(slice_str(cases[i].text), false, 513, &b, &e), E_PROTO,
+                    &e);
         assert_contains(e.text, cases[i].part);
     }
 }
@@ -228,7 +239,8 @@ static void damaged_registrations_never_crash(void **state)
         const struct slice body = golden_slice(files[f]);
         for (size_t n = 0; n < body.n; n++) {
             struct register_body b;
-            assert_int_not_equal(register_body_decode(slice_of(body.p, n), f == 0, 407, &b, NULL), 0);
+            assert_int_not_equal(register_body_decode(slice_of(body.p, n), f == 0, 407, &b, NULL),
+                                 0);
         }
         for (int k = 0; k < 1000; k++) {
             struct register_body b;

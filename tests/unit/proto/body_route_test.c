@@ -4,12 +4,14 @@
 
 static const char standard[] =
     "{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"1.1.1.1:10911\",\"1\":\"1.1.1.2:10911\"},"
-    "\"brokerName\":\"b-a\",\"cluster\":\"C\",\"enableActingMaster\":false}],\"filterServerTable\":{},"
+    "\"brokerName\":\"b-a\",\"cluster\":\"C\",\"enableActingMaster\":false}],\"filterServerTable\":"
+    "{},"
     "\"orderTopicConf\":\"b-a:4;b-b:4\",\"queueDatas\":[{\"brokerName\":\"b-a\",\"perm\":6,"
     "\"readQueueNums\":4,\"topicSysFlag\":0,\"writeQueueNums\":4}]}";
 static const char legacy[] =
     "{\"brokerDatas\":[{\"brokerAddrs\":{0:\"1.1.1.1:10911\",1:\"1.1.1.2:10911\"},"
-    "\"brokerName\":\"b-a\",\"cluster\":\"C\",\"enableActingMaster\":false}],\"filterServerTable\":{},"
+    "\"brokerName\":\"b-a\",\"cluster\":\"C\",\"enableActingMaster\":false}],\"filterServerTable\":"
+    "{},"
     "\"orderTopicConf\":\"b-a:4;b-b:4\",\"queueDatas\":[{\"brokerName\":\"b-a\",\"perm\":6,"
     "\"readQueueNums\":4,\"topicSysFlag\":0,\"writeQueueNums\":4}]}";
 
@@ -63,7 +65,8 @@ static void recorded_routes_are_written_again_byte_for_byte(void **state)
 
 static void routes_of_4_9_are_read(void **state)
 {
-    const struct slice body = golden_slice("bodies/105-GET_ROUTEINFO_BY_TOPIC-response-standard.4.9.7.json");
+    const struct slice body =
+        golden_slice("bodies/105-GET_ROUTEINFO_BY_TOPIC-response-standard.4.9.7.json");
     struct route_data r;
     struct err e = {0};
     (void)state;
@@ -82,8 +85,11 @@ static void addresses_come_sorted_by_id(void **state)
     struct route_data r;
     struct err e = {0};
     (void)state;
-    assert_ok(route_data_decode(slice_str("{\"brokerDatas\":[{\"brokerName\":\"b\",\"brokerAddrs\":{\"10\":\"c\","
-                                          "\"2\":\"b\",\"0\":\"a\"}}],\"queueDatas\":null}"), &r, &e), &e);
+    assert_ok(route_data_decode(
+                  slice_str("{\"brokerDatas\":[{\"brokerName\":\"b\",\"brokerAddrs\":{\"10\":\"c\","
+                            "\"2\":\"b\",\"0\":\"a\"}}],\"queueDatas\":null}"),
+                  &r, &e),
+              &e);
     assert_slice_equal(r.brokers[0].addrs[0].addr, "a");
     assert_slice_equal(r.brokers[0].addrs[1].addr, "b");
     assert_slice_equal(r.brokers[0].addrs[2].addr, "c");
@@ -99,9 +105,10 @@ static void other_characters_are_escaped(void **state)
     (void)state;
     buf_init(&b, 0);
     assert_int_equal(route_data_encode(&r, false, &b), 0);
-    assert_slice_equal(buf_slice(&b), "{\"brokerDatas\":[],\"filterServerTable\":{},\"queueDatas\":[{"
-                                      "\"brokerName\":\"b\\\"\\u00E9\",\"perm\":-1,\"readQueueNums\":0,"
-                                      "\"topicSysFlag\":0,\"writeQueueNums\":0}]}");
+    assert_slice_equal(buf_slice(&b),
+                       "{\"brokerDatas\":[],\"filterServerTable\":{},\"queueDatas\":[{"
+                       "\"brokerName\":\"b\\\"\\u00E9\",\"perm\":-1,\"readQueueNums\":0,"
+                       "\"topicSysFlag\":0,\"writeQueueNums\":0}]}");
     buf_free(&b);
 }
 
@@ -116,7 +123,8 @@ static void bad_routes_are_named(void **state)
         {"{\"queueDatas\":[{}]}", "\"brokerName\" is missing"},
         {"{\"queueDatas\":[7]}", "\"brokerName\" is missing"},
         {"{\"queueDatas\":[{\"brokerName\":\"b\",\"perm\":[]}]}", "\"perm\" is not an integer"},
-        {"{\"queueDatas\":[{\"brokerName\":\"b\"}],\"brokerDatas\":[{\"brokerName\":\"b\",\"brokerAddrs\":[]}]}",
+        {"{\"queueDatas\":[{\"brokerName\":\"b\"}],\"brokerDatas\":[{\"brokerName\":\"b\","
+         "\"brokerAddrs\":[]}]}",
          "\"brokerAddrs\" is not an object"},
         {"{\"brokerDatas\":[{\"brokerName\":\"b\",\"brokerAddrs\":{\"x\":\"a\"}}]}", "entry \"x\""},
         {"{\"brokerDatas\":[{\"brokerName\":\"b\",\"brokerAddrs\":{\"0\":7}}]}", "entry \"0\""},

@@ -17,8 +17,8 @@ static struct frame encode(const struct command_out *c, size_t body_len, struct 
 }
 
 /* Decodes an exact-size copy, kept in *kept. */
-static int decode(struct slice header, uint8_t type, struct command *out, char **kept, struct buf *spill,
-                  struct err *e)
+static int decode(struct slice header, uint8_t type, struct command *out, char **kept,
+                  struct buf *spill, struct err *e)
 {
     *kept = dup_bytes(header);
     return command_decode(*kept, header.n, type, out, spill, e);
@@ -30,27 +30,34 @@ static void json_header_has_the_bytes_of_java(void **state)
 {
     (void)state;
     struct buf b;
-    const struct command_out request = {.code = 105, .desc = &hdr_desc_get_routeinfo, .hdr = &route_of_t};
+    const struct command_out request = {
+        .code = 105, .desc = &hdr_desc_get_routeinfo, .hdr = &route_of_t};
     const struct frame f = encode(&request, 0, &b);
     assert_int_equal(f.type, COMMAND_JSON);
-    assert_slice_equal(f.header, "{\"code\":105,\"extFields\":{\"topic\":\"T\"},\"flag\":0,\"language\":\"CPP\","
-                                 "\"opaque\":0,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}");
+    assert_slice_equal(
+        f.header, "{\"code\":105,\"extFields\":{\"topic\":\"T\"},\"flag\":0,\"language\":\"CPP\","
+                  "\"opaque\":0,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}");
     buf_free(&b);
     const struct ext_field id = {SLICE_LIT("msgId"), SLICE_LIT("x")};
-    const struct command_out response = {.opaque = 1, .flag = COMMAND_FLAG_RESPONSE, .extra = &id, .extra_n = 1};
-    assert_slice_equal(encode(&response, 1, &b).header,
-                       "{\"code\":0,\"extFields\":{\"msgId\":\"x\"},\"flag\":1,\"language\":\"CPP\","
-                       "\"opaque\":1,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}");
+    const struct command_out response = {
+        .opaque = 1, .flag = COMMAND_FLAG_RESPONSE, .extra = &id, .extra_n = 1};
+    assert_slice_equal(
+        encode(&response, 1, &b).header,
+        "{\"code\":0,\"extFields\":{\"msgId\":\"x\"},\"flag\":1,\"language\":\"CPP\","
+        "\"opaque\":1,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}");
     buf_free(&b);
-    const struct command_out bare = {.code = -1, .opaque = INT32_MIN, .remark = SLICE_LIT("a\"b\n")};
-    assert_slice_equal(encode(&bare, 0, &b).header,
-                       "{\"code\":-1,\"flag\":0,\"language\":\"CPP\",\"opaque\":-2147483648,"
-                       "\"remark\":\"a\\\"b\\n\",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}");
+    const struct command_out bare = {
+        .code = -1, .opaque = INT32_MIN, .remark = SLICE_LIT("a\"b\n")};
+    assert_slice_equal(
+        encode(&bare, 0, &b).header,
+        "{\"code\":-1,\"flag\":0,\"language\":\"CPP\",\"opaque\":-2147483648,"
+        "\"remark\":\"a\\\"b\\n\",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}");
     buf_free(&b);
 }
 
-static const char golden_binary[] = "0069 00 01df 00000003 00000000 00000001 72 0000000c 0005 746f706963 "
-                                    "00000001 54";
+static const char golden_binary[] =
+    "0069 00 01df 00000003 00000000 00000001 72 0000000c 0005 746f706963 "
+    "00000001 54";
 
 static void binary_header_has_the_bytes_of_java(void **state)
 {
@@ -101,7 +108,8 @@ static int free_frames(void **state)
 }
 
 /* Decodes the i-th frame; false for raw bytes. */
-static bool decode_recorded(const struct golden_frame *g, struct command *c, char **kept, struct frame *f)
+static bool decode_recorded(const struct golden_frame *g, struct command *c, char **kept,
+                            struct frame *f)
 {
     struct err e = {0};
     if (strcmp(g->kind, "raw") == 0)
@@ -161,7 +169,8 @@ static void java_headers_are_written_again_byte_for_byte(void **state)
         char *kept, version[32];
         if (!decode_recorded(g, &c, &kept, &f))
             continue;
-        const bool java = f.type == COMMAND_JSON && memmem(f.header.p, f.header.n, "serializeTypeCurrentRPC", 23);
+        const bool java =
+            f.type == COMMAND_JSON && memmem(f.header.p, f.header.n, "serializeTypeCurrentRPC", 23);
         if (java) {
             struct buf ours, theirs;
             const struct command_out out = {.code = c.code, .opaque = c.opaque, .flag = c.flag,
@@ -214,8 +223,13 @@ static void every_recorded_frame_survives_both_serialisations(void **state)
         for (uint8_t type = COMMAND_JSON; type <= COMMAND_ROCKETMQ; type++) {
             struct buf b;
             struct err e = {0};
-            const struct command_out out = {.code = c.code, .opaque = c.opaque, .flag = c.flag, .type = type,
-                                            .remark = c.remark, .extra = c.ext, .extra_n = c.ext_n};
+            const struct command_out out = {.code = c.code,
+                                            .opaque = c.opaque,
+                                            .flag = c.flag,
+                                            .type = type,
+                                            .remark = c.remark,
+                                            .extra = c.ext,
+                                            .extra_n = c.ext_n};
             if (type == COMMAND_ROCKETMQ && c.code > INT16_MAX)
                 continue;
             const struct frame ours = encode(&out, f.body.n, &b);
@@ -248,8 +262,13 @@ static void check_typed(const struct hdr_desc *desc, enum hdr_names names, const
     char *kept;
     assert_true(desc->size <= sizeof hdr);
     assert_ok(hdr_decode(desc, names, c->ext, c->ext_n, hdr, &e), &e);
-    const struct command_out out = {.code = c->code, .opaque = c->opaque, .flag = c->flag, .type = c->type,
-                                    .desc = desc, .names = names, .hdr = hdr};
+    const struct command_out out = {.code = c->code,
+                                    .opaque = c->opaque,
+                                    .flag = c->flag,
+                                    .type = c->type,
+                                    .desc = desc,
+                                    .names = names,
+                                    .hdr = hdr};
     const struct frame f = encode(&out, 0, &b);
     assert_ok(decode(f.header, f.type, &back, &kept, NULL, &e), &e);
     assert_ok(hdr_decode(desc, names, back.ext, back.ext_n, again, &e), &e);
@@ -291,22 +310,25 @@ static void recorded_headers_fit_our_descriptors(void **state)
 
 /* ---- bad input ---- */
 
-static const char sample[] = "{\"code\":310,\"extFields\":{\"a\":\"g\",\"i\":\"K\\u0001v\\u0002\",\"d\":4},"
-                             "\"flag\":0,\"language\":\"JAVA\",\"opaque\":253,\"remark\":\"r\\n\","
-                             "\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}";
+static const char sample[] =
+    "{\"code\":310,\"extFields\":{\"a\":\"g\",\"i\":\"K\\u0001v\\u0002\",\"d\":4},"
+    "\"flag\":0,\"language\":\"JAVA\",\"opaque\":253,\"remark\":\"r\\n\","
+    "\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513}";
 
 static void headers_cut_at_every_byte_are_refused(void **state)
 {
     char bytes[64], *kept;
     (void)state;
-    const struct slice headers[2] = {SLICE_LIT(sample), hex_bytes(golden_binary, bytes, sizeof bytes)};
+    const struct slice headers[2] = {SLICE_LIT(sample),
+                                     hex_bytes(golden_binary, bytes, sizeof bytes)};
     for (uint8_t type = COMMAND_JSON; type <= COMMAND_ROCKETMQ; type++) {
         for (size_t n = 0; n < headers[type].n; n++) {
             struct command c;
             struct buf spill;
             struct err e = {0};
             buf_init(&spill, 0);
-            assert_code(decode(slice_of(headers[type].p, n), type, &c, &kept, &spill, &e), E_PROTO, &e);
+            assert_code(decode(slice_of(headers[type].p, n), type, &c, &kept, &spill, &e), E_PROTO,
+                        &e);
             assert_true(e.text[0] != '\0');
             free(kept);
             buf_free(&spill);
@@ -376,9 +398,11 @@ static void binary_oddities_are_read_as_java_reads_them(void **state)
     struct command c;
     struct err e = {0};
     (void)state;
-    /* code 200050 cut to 16 bits, a negative one, an unknown language, an empty value, spare bytes */
-    const struct slice in = hex_bytes("8001 63 ffff ffffffff 00000003 00000000 00000007 0001 6b 00000000 ee",
-                                      bytes, sizeof bytes);
+    /* code 200050 cut to 16 bits, a negative one, an unknown language, an empty value, spare bytes
+     * */
+    const struct slice in =
+        hex_bytes("8001 63 ffff ffffffff 00000003 00000000 00000007 0001 6b 00000000 ee", bytes,
+                  sizeof bytes);
     assert_ok(decode(in, COMMAND_ROCKETMQ, &c, &kept, NULL, &e), &e);
     assert_int_equal(c.code, -32767);
     assert_int_equal(c.language, LANGUAGE_OTHER);
@@ -398,7 +422,8 @@ static void limits_are_told(void **state)
     (void)state;
     assert_code(command_decode(&byte, 1, 2, &c, NULL, &e), E_PROTO, &e);
     assert_contains(e.text, "serialize type 2");
-    assert_code(command_decode(&byte, COMMAND_HEADER_MAX + 1, COMMAND_JSON, &c, NULL, &e), E_TOOBIG, &e);
+    assert_code(command_decode(&byte, COMMAND_HEADER_MAX + 1, COMMAND_JSON, &c, NULL, &e), E_TOOBIG,
+                &e);
     assert_code(command_decode(&byte, 1, COMMAND_JSON, &c, NULL, &e), E_PROTO, &e);
     assert_contains(e.text, "at byte 1 of 1");
     struct buf many;
@@ -410,7 +435,8 @@ static void limits_are_told(void **state)
     for (int i = 0; i <= COMMAND_EXT_MAX; i++)
         buf_add(&many, "\0\1k\0\0\0\0", 7);
     assert_code(command_decode(many.p, many.n, COMMAND_ROCKETMQ, &c, NULL, &e), E_TOOBIG, &e);
-    for (uint32_t key_n = INT16_MAX; key_n <= INT16_MAX + 1; key_n++) { /* Java reads a signed length */
+    for (uint32_t key_n = INT16_MAX; key_n <= INT16_MAX + 1;
+         key_n++) { /* Java reads a signed length */
         many.n = 17;
         buf_be32(&many, 2 + key_n + 4);
         buf_be16(&many, (uint16_t)key_n);
@@ -441,7 +467,8 @@ static void encoding_refuses_what_a_peer_could_not_read(void **state)
     assert_code(command_encode(&b, &c, 0, &e), E_INVAL, &e);
     assert_contains(e.text, "consumerGroup");
     char *const huge = calloc(COMMAND_HEADER_MAX, 1);
-    c = (struct command_out){.type = COMMAND_ROCKETMQ, .remark = slice_of(huge, COMMAND_HEADER_MAX)};
+    c = (struct command_out){.type = COMMAND_ROCKETMQ,
+                             .remark = slice_of(huge, COMMAND_HEADER_MAX)};
     assert_code(command_encode(&b, &c, 0, &e), E_TOOBIG, &e);
     free(huge);
     assert_slice_equal(buf_slice(&b), "before");

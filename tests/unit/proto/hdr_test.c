@@ -58,8 +58,10 @@ static void absent_fields_take_their_defaults(void **state)
     assert_int_equal(h.max_reconsume_times, -1);
     assert_false(h.batch);
     struct hdr_query_consumer_offset q;
-    const struct ext_field query[] = {EXT("queueId", "0"), EXT("topic", "T"), EXT("consumerGroup", "g")};
-    assert_ok(hdr_decode(&hdr_desc_query_consumer_offset, HDR_LONG, query, EXT_N(query), &q, &e), &e);
+    const struct ext_field query[] = {EXT("queueId", "0"), EXT("topic", "T"),
+                                      EXT("consumerGroup", "g")};
+    assert_ok(hdr_decode(&hdr_desc_query_consumer_offset, HDR_LONG, query, EXT_N(query), &q, &e),
+              &e);
     assert_true(q.set_zero_if_not_found);
 }
 
@@ -68,7 +70,8 @@ static void null_counts_as_absent_and_the_last_of_equal_names_counts(void **stat
     struct hdr_consumer_group h;
     struct err e = {0};
     const struct ext_field twice[] = {EXT("consumerGroup", "a"), EXT("consumerGroup", "b")};
-    const struct ext_field nulled[] = {EXT("consumerGroup", "a"), {SLICE_LIT("consumerGroup"), {NULL, 0}}};
+    const struct ext_field nulled[] = {EXT("consumerGroup", "a"),
+                                       {SLICE_LIT("consumerGroup"), {NULL, 0}}};
     (void)state;
     assert_ok(hdr_decode(&hdr_desc_consumer_group, HDR_LONG, twice, 2, &h, &e), &e);
     assert_slice_equal(h.consumer_group, "b");
@@ -114,8 +117,8 @@ static void descriptors_describe_their_structs(void **state)
 #define F(type, cname, wire_, wire_short, presence, def_)                                          \
     f = &d->fields[i++];                                                                           \
     assert_int_equal(f->kind, HDR_KIND_##type);                                                    \
-    assert_slice_equal(f->wire[HDR_LONG], wire_);                                                    \
-    assert_slice_equal(f->wire[HDR_SHORT], wire_short);                                              \
+    assert_slice_equal(f->wire[HDR_LONG], wire_);                                                  \
+    assert_slice_equal(f->wire[HDR_SHORT], wire_short);                                            \
     assert_int_equal(f->def, def_);                                                                \
     assert_string_equal(f->required ? "REQ" : "OPT", #presence);
 #define HDR(hdr, ...)                                                                              \
@@ -131,8 +134,10 @@ static void descriptors_describe_their_structs(void **state)
 #include "proto/headers.def"
 #undef HDR
 #undef F
-    assert_int_equal(hdr_desc_send_message.fields[1].offset, offsetof(struct hdr_send_message, topic));
-    assert_int_equal(hdr_desc_send_message.fields[13].offset, offsetof(struct hdr_send_message, broker_name));
+    assert_int_equal(hdr_desc_send_message.fields[1].offset,
+                     offsetof(struct hdr_send_message, topic));
+    assert_int_equal(hdr_desc_send_message.fields[13].offset,
+                     offsetof(struct hdr_send_message, broker_name));
 }
 
 static void numbers_that_are_none_are_named(void **state)
@@ -152,7 +157,8 @@ static void numbers_that_are_none_are_named(void **state)
         struct err e = {0};
         memcpy(ext, send_v2, sizeof send_v2);
         ext[EXT_N(send_v2)] = cases[i].bad;
-        assert_int_equal(hdr_decode(&hdr_desc_send_message, HDR_SHORT, ext, EXT_N(ext), &h, &e), E_PROTO);
+        assert_int_equal(hdr_decode(&hdr_desc_send_message, HDR_SHORT, ext, EXT_N(ext), &h, &e),
+                         E_PROTO);
         assert_contains(e.text, cases[i].part);
     }
 }
@@ -181,8 +187,10 @@ static void optional_defaults_are_left_out_of_the_wire(void **state)
 static void dumps_are_one_safe_line(void **state)
 {
     struct buf b;
-    const struct hdr_pull_message h = {.consumer_group = SLICE_LIT("g"), .topic = SLICE_LIT("a b\n\"c"),
-                                       .queue_id = 3, .queue_offset = 7};
+    const struct hdr_pull_message h = {.consumer_group = SLICE_LIT("g"),
+                                       .topic = SLICE_LIT("a b\n\"c"),
+                                       .queue_id = 3,
+                                       .queue_offset = 7};
     (void)state;
     buf_init(&b, 0);
     hdr_dump(&hdr_desc_pull_message, &h, &b);

@@ -5,8 +5,8 @@
 
 static void text_round_trips(void **state)
 {
-    static const char *const texts[] = {"10.0.0.1:10911", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:1",
-                                        "[2001:db8::1]:10911"};
+    static const char *const texts[] = {"10.0.0.1:10911", "0.0.0.0:0", "255.255.255.255:65535",
+                                        "[::1]:1", "[2001:db8::1]:10911"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct host h;
@@ -20,10 +20,23 @@ static void text_round_trips(void **state)
 
 static void other_text_is_no_host(void **state)
 {
-    static const char *const texts[] = {"", ":", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1",
-                                        "10.0.0.1:1x", "10.0.0.256:1", "localhost:1", "::1:1", "[::1]", "[]:1",
-                                        "[10.0.0.1]:1", "[::1:1", "10.0.0.1.1:1",
-                                        "[aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]:1"};
+    static const char *const texts[] = {
+        "",
+        ":",
+        "10.0.0.1",
+        "10.0.0.1:",
+        "10.0.0.1:65536",
+        "10.0.0.1:-1",
+        "10.0.0.1:1x",
+        "10.0.0.256:1",
+        "localhost:1",
+        "::1:1",
+        "[::1]",
+        "[]:1",
+        "[10.0.0.1]:1",
+        "[::1:1",
+        "10.0.0.1.1:1",
+        "[aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]:1"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct host h = {.len = 9};

@@ -47,8 +47,9 @@ static void scanner_and_jansson_agree_on_what_clients_send(void **state)
     (void)state;
     check_equivalent("{}");
     check_equivalent(" { } \r\n");
-    check_equivalent("{\"code\":105,\"extFields\":{\"topic\":\"T\"},\"flag\":0,\"language\":\"JAVA\","
-                     "\"opaque\":0,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":479}");
+    check_equivalent(
+        "{\"code\":105,\"extFields\":{\"topic\":\"T\"},\"flag\":0,\"language\":\"JAVA\","
+        "\"opaque\":0,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":479}");
     check_equivalent("{\"version\":1,\"opaque\":-5,\"flag\":3,\"code\":-2147483648}");
     check_equivalent("{ \"code\" : 1 , \"extFields\" : { \"a\" : \"b\" , \"c\" : 12 } }\n");
     check_equivalent("{\"extFields\":{\"i\":true,\"d\":false,\"n\":null,\"z\":-9007199254740993}}");
@@ -69,8 +70,11 @@ static void escapes_are_resolved_in_place(void **state)
     struct command c;
     char *kept;
     (void)state;
-    assert_int_equal(scan("{\"extFields\":{\"i\":\"K\\u0001v\\u0002\",\"j\":\"\\t\\u00e9\\uD83D\\uDE00\"},"
-                          "\"remark\":\"a\\/b\"}", &kept, &c), 0);
+    assert_int_equal(
+        scan("{\"extFields\":{\"i\":\"K\\u0001v\\u0002\",\"j\":\"\\t\\u00e9\\uD83D\\uDE00\"},"
+             "\"remark\":\"a\\/b\"}",
+             &kept, &c),
+        0);
     assert_slice_equal(command_ext(&c, "i"), "K\1v\2");
     assert_slice_equal(command_ext(&c, "j"), "\té😀");
     assert_slice_equal(c.remark, "a/b");
@@ -106,27 +110,56 @@ static void defaults_are_those_of_java(void **state)
 /* What the scanner must leave to jansson, byte for byte as it came. */
 static void odd_forms_leave_the_text_alone(void **state)
 {
-    static const char *const odd[] = {
-        "", "x", "[]", "{", "{\"code\"", "{\"code\":", "{\"code\":1", "{\"code\":1}x", "{\"code\":\"105\"}",
-        "{\"code\":1.0}", "{\"code\":1e3}", "{\"code\":01}", "{\"code\":-0}", "{\"code\":-}",
-        "{\"code\":2147483648}", "{\"code\":null}", "{code:1}", "{'code':1}", "{\"a\":{}}", "{\"a\":[1]}",
-        "{\"extFields\":{\"a\":\"\\u0001\",\"b\":{}}}", "{\"extFields\":{\"a\":\"\\u0001\",\"b\":1.5}}",
-        "{\"extFields\":{\"a\":\"\\uD83D\"}}", "{\"extFields\":{\"a\":\"\\uDE00\"}}",
-        "{\"extFields\":{\"a\":\"\\uD83D\\u0041\"}}", "{\"extFields\":{\"a\":\"\\uD83D\\uE000\"}}",
-        "{\"extFields\":{\"a\":9999999999999999999}}", "{\"extFields\":{\"a\":1000000000000000000}}",
-        "{\"remark\":\"a control byte \x1f within\"}",
-        "{\"extFields\":{\"a\":\"\\u0000\"}}", "{\"extFields\":{\"a\":\"\\x\"}}",
-        "{\"extFields\":{\"a\":\"\\u00g0\"}}", "{\"extFields\":{\"a\":\"\\n\x01\"}}",
-        "{\"extFields\":{\"a\":\"\\n\xff\"}}", "{\"extFields\":{\"a\":\"\\n\",}}",
-        "{\"extFields\":{\"a\":12345678901234567890}}", "{\"remark\":12}", "{\"extFields\":[]}",
-        "{\"extFields\":{\"a\":\"\\n\"},}", "{\"language\":null}", "{\"a\":tru}", "{\"a\":\"\\"};
+    static const char *const odd[] = {"",
+                                      "x",
+                                      "[]",
+                                      "{",
+                                      "{\"code\"",
+                                      "{\"code\":",
+                                      "{\"code\":1",
+                                      "{\"code\":1}x",
+                                      "{\"code\":\"105\"}",
+                                      "{\"code\":1.0}",
+                                      "{\"code\":1e3}",
+                                      "{\"code\":01}",
+                                      "{\"code\":-0}",
+                                      "{\"code\":-}",
+                                      "{\"code\":2147483648}",
+                                      "{\"code\":null}",
+                                      "{code:1}",
+                                      "{'code':1}",
+                                      "{\"a\":{}}",
+                                      "{\"a\":[1]}",
+                                      "{\"extFields\":{\"a\":\"\\u0001\",\"b\":{}}}",
+                                      "{\"extFields\":{\"a\":\"\\u0001\",\"b\":1.5}}",
+                                      "{\"extFields\":{\"a\":\"\\uD83D\"}}",
+                                      "{\"extFields\":{\"a\":\"\\uDE00\"}}",
+                                      "{\"extFields\":{\"a\":\"\\uD83D\\u0041\"}}",
+                                      "{\"extFields\":{\"a\":\"\\uD83D\\uE000\"}}",
+                                      "{\"extFields\":{\"a\":9999999999999999999}}",
+                                      "{\"extFields\":{\"a\":1000000000000000000}}",
+                                      "{\"remark\":\"a control byte \x1f within\"}",
+                                      "{\"extFields\":{\"a\":\"\\u0000\"}}",
+                                      "{\"extFields\":{\"a\":\"\\x\"}}",
+                                      "{\"extFields\":{\"a\":\"\\u00g0\"}}",
+                                      "{\"extFields\":{\"a\":\"\\n\x01\"}}",
+                                      "{\"extFields\":{\"a\":\"\\n\xff\"}}",
+                                      "{\"extFields\":{\"a\":\"\\n\",}}",
+                                      "{\"extFields\":{\"a\":12345678901234567890}}",
+                                      "{\"remark\":12}",
+                                      "{\"extFields\":[]}",
+                                      "{\"extFields\":{\"a\":\"\\n\"},}",
+                                      "{\"language\":null}",
+                                      "{\"a\":tru}",
+                                      "{\"a\":\"\\"};
     (void)state;
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         struct command c;
         char *kept;
         const int rc = scan(odd[i], &kept, &c);
         if (rc != JSON_HEADER_ODD || memcmp(kept, odd[i], strlen(odd[i])) != 0)
-            fail_msg("%s: rc %d, text %s", odd[i], rc, memcmp(kept, odd[i], strlen(odd[i])) ? "changed" : "kept");
+            fail_msg("%s: rc %d, text %s", odd[i], rc,
+                     memcmp(kept, odd[i], strlen(odd[i])) ? "changed" : "kept");
         free(kept);
     }
 }
@@ -151,7 +184,8 @@ static void slow_reader_takes_what_java_takes(void **state)
     (void)state;
     check_parsed("{\"code\":\"105\",\"extFields\":{\"a\":1.5}}", "a", "1.5");
     check_parsed("{\"code\":105,\"extFields\":{\"a\":0.1,\"b\":1e300}}", "a", "0.1");
-    check_parsed("{\"code\":105,\"extFields\":{\"a\":9223372036854775807}}", "a", "9223372036854775807");
+    check_parsed("{\"code\":105,\"extFields\":{\"a\":9223372036854775807}}", "a",
+                 "9223372036854775807");
     check_parsed("{\"code\":105,\"extFields\":{\"a\":{\"x\":[1,2]}}}", "a", "{\"x\":[1,2]}");
     check_parsed("{\"code\":105,\"extFields\":{\"a\":null,\"b\":\"\"}}", "a", NULL);
     check_parsed("{\"code\":105,\"extFields\":{\"a\":null,\"b\":\"\"}}", "b", "");

@@ -17,10 +17,18 @@ static struct host host_at(const char *text)
 
 static struct message golden_message(void)
 {
-    return (struct message){.body_crc = -1, .queue_id = 2, .flag = 7, .queue_offset = 5, .phys_offset = 0x1234,
-                            .born_timestamp = 1700000000000, .born_host = host_at("10.0.0.1:4321"),
-                            .store_timestamp = 1700000000001, .store_host = host_at("10.0.0.2:10911"),
-                            .reconsume_times = 1, .body = SLICE_LIT("hi"), .topic = SLICE_LIT("T"),
+    return (struct message){.body_crc = -1,
+                            .queue_id = 2,
+                            .flag = 7,
+                            .queue_offset = 5,
+                            .phys_offset = 0x1234,
+                            .born_timestamp = 1700000000000,
+                            .born_host = host_at("10.0.0.1:4321"),
+                            .store_timestamp = 1700000000001,
+                            .store_host = host_at("10.0.0.2:10911"),
+                            .reconsume_times = 1,
+                            .body = SLICE_LIT("hi"),
+                            .topic = SLICE_LIT("T"),
                             .properties = SLICE_LIT("TAGS\1A\2KEYS\1k1 k2\2")};
 }
 
@@ -217,6 +225,25 @@ static void damage_is_told_from_truth(void **state)
     }
 }
 
+static void properties_longer_than_java_reads_are_corrupt(void **state)
+{
+    enum { BEFORE = 92 /* bytes of the golden record in front of its properties */ };
+    char bytes[128];
+    (void)state;
+    hex_bytes(golden_record, bytes, sizeof bytes);
+    for (uint32_t n = INT16_MAX; n <= INT16_MAX + 1; n++) {
+        struct buf b;
+        buf_init(&b, 0);
+        buf_add(&b, bytes, BEFORE);
+        buf_be16(&b, (uint16_t)n);
+        memset(buf_extend(&b, n), 'p', n);
+        be32_put(b.p, (uint32_t)b.n);
+        assert_int_equal(decode_copy(buf_slice(&b), MESSAGE_CHECK_CRC),
+                         n > INT16_MAX ? E_CORRUPT : 0);
+        buf_free(&b);
+    }
+}
+
 static void checksum_is_checked_only_when_asked(void **state)
 {
     char bytes[128];
@@ -240,13 +267,16 @@ static void blank_records_tell_how_much_they_cover(void **state)
 
 /* ---- recorded bodies ---- */
 
-static const char *const record_bodies[] = {
-    "bodies/11-PULL_MESSAGE-response.4.9.7.bin",       "bodies/11-PULL_MESSAGE-response.5.5.0.bin",
-    "bodies/12-QUERY_MESSAGE-response.4.9.7.bin",      "bodies/12-QUERY_MESSAGE-response.5.5.0.bin",
-    "bodies/200050-POP_MESSAGE-response.5.5.0.bin",    "bodies/33-VIEW_MESSAGE_BY_ID-response.4.9.7.bin",
-    "bodies/33-VIEW_MESSAGE_BY_ID-response.5.5.0.bin", "bodies/361-LITE_PULL_MESSAGE-response.5.5.0.bin",
-    "bodies/39-CHECK_TRANSACTION_STATE-request.4.9.7.bin",
-    "bodies/39-CHECK_TRANSACTION_STATE-request.5.5.0.bin"};
+static const char *const record_bodies[] = {"bodies/11-PULL_MESSAGE-response.4.9.7.bin",
+                                            "bodies/11-PULL_MESSAGE-response.5.5.0.bin",
+                                            "bodies/12-QUERY_MESSAGE-response.4.9.7.bin",
+                                            "bodies/12-QUERY_MESSAGE-response.5.5.0.bin",
+                                            "bodies/200050-POP_MESSAGE-response.5.5.0.bin",
+                                            "bodies/33-VIEW_MESSAGE_BY_ID-response.4.9.7.bin",
+                                            "bodies/33-VIEW_MESSAGE_BY_ID-response.5.5.0.bin",
+                                            "bodies/361-LITE_PULL_MESSAGE-response.5.5.0.bin",
+                                            "bodies/39-CHECK_TRANSACTION_STATE-request.4.9.7.bin",
+                                            "bodies/39-CHECK_TRANSACTION_STATE-request.5.5.0.bin"};
 
 /* Records of a body, each decoded and written again; returns how many. */
 static int check_body(struct slice body, const char *name)
@@ -290,7 +320,8 @@ static void pull_answers_of_all_conversations_are_written_again_byte_for_byte(vo
     assert_ok(golden_load("", &g, &e), &e);
     for (size_t i = 0; i < g.n; i++) {
         const struct golden_frame *const f = &g.frames[i];
-        const bool pull = f->request_code == RC_PULL_MESSAGE || f->request_code == RC_LITE_PULL_MESSAGE;
+        const bool pull =
+            f->request_code == RC_PULL_MESSAGE || f->request_code == RC_LITE_PULL_MESSAGE;
         if (pull && strcmp(f->kind, "response") == 0)
             n += check_body(frame_of(f->bytes).body, f->file);
     }
@@ -332,6 +363,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_record_cut_anywhere_wants_more),
         cmocka_unit_test(damage_is_told_from_truth),
+        cmocka_unit_test(properties_longer_than_java_reads_are_corrupt),
         cmocka_unit_test(checksum_is_checked_only_when_asked),
         cmocka_unit_test(blank_records_tell_how_much_they_cover),
         cmocka_unit_test(recorded_bodies_are_written_again_byte_for_byte),

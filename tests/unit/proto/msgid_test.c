@@ -19,7 +19,8 @@ static void ids_have_the_text_of_java(void **state)
 {
     (void)state;
     check_id("10.0.0.2:10911", 0x1234, "0A00000200002A9F0000000000001234");
-    check_id("[2001:db8::1]:10911", 0x1234, "20010DB800000000000000000000000100002A9F0000000000001234");
+    check_id("[2001:db8::1]:10911", 0x1234,
+             "20010DB800000000000000000000000100002A9F0000000000001234");
     check_id("255.255.255.255:65535", INT64_MAX, "FFFFFFFF0000FFFF7FFFFFFFFFFFFFFF");
 }
 
@@ -28,15 +29,19 @@ static void lower_case_is_read_too(void **state)
     struct host h;
     int64_t offset;
     (void)state;
-    assert_int_equal(offset_msg_id_parse(slice_str("0a00000200002a9f000000000000abCD"), &h, &offset), 0);
+    assert_int_equal(
+        offset_msg_id_parse(slice_str("0a00000200002a9f000000000000abCD"), &h, &offset), 0);
     assert_int_equal(offset, 0xABCD);
     assert_int_equal(h.port, 10911);
 }
 
 static void other_text_is_no_id(void **state)
 {
-    static const char *const bad[] = {"", "0A", "0A00000200002A9F000000000000123",
-                                      "0A00000200002A9F00000000000012345", "0A00000200002A9F000000000000123G",
+    static const char *const bad[] = {"",
+                                      "0A",
+                                      "0A00000200002A9F000000000000123",
+                                      "0A00000200002A9F00000000000012345",
+                                      "0A00000200002A9F000000000000123G",
                                       "20010DB800000000000000000000000100002A9F000000000000123",
                                       "-A00000200002A9F0000000000001234"};
     (void)state;

@@ -32,8 +32,9 @@ static void illegal_topics_are_refused_with_the_known_text(void **state)
     assert_code(topic_name_check(slice_str(" \t"), &e), E_INVAL, &e);
     assert_string_equal(e.text, "The specified topic is blank.");
     assert_code(topic_name_check(slice_str("a b"), &e), E_INVAL, &e);
-    assert_string_equal(e.text, "The specified topic: a b, contains illegal characters, allowing only "
-                                "^[%|a-zA-Z0-9_-]+$");
+    assert_string_equal(e.text,
+                        "The specified topic: a b, contains illegal characters, allowing only "
+                        "^[%|a-zA-Z0-9_-]+$");
     assert_code(topic_name_check(name_of("", 128), &e), E_INVAL, &e);
     assert_contains(e.text, "is longer than topic max length: 127");
     assert_code(topic_name_check(name_of("%RETRY%", 256), &e), E_INVAL, &e);
@@ -42,8 +43,9 @@ static void illegal_topics_are_refused_with_the_known_text(void **state)
 
 static void nothing_that_could_leave_the_data_directory_is_a_topic(void **state)
 {
-    static const char *const tricks[] = {".", "..", "a/b", "../../etc/passwd", "a\\b", "a.b", "~", "a:b",
-                                         "a\nb", "\x80", "中文", "%00/", "a*"};
+    static const char *const tricks[] = {
+        ".",    "..",   "a/b", "../../etc/passwd", "a\\b", "a.b", "~", "a:b", "a\nb", "\x80",
+        "中文", "%00/", "a*"};
     (void)state;
     for (size_t i = 0; i < sizeof tricks / sizeof *tricks; i++)
         if (topic_name_check(slice_str(tricks[i]), NULL) != E_INVAL)
@@ -67,10 +69,17 @@ static void groups_have_the_same_letters_and_a_limit_of_120(void **state)
 
 static void system_topics_are_known(void **state)
 {
-    static const char *const system[] = {
-        "TBW102", "SCHEDULE_TOPIC_XXXX", "BenchmarkTest", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRACE_TOPIC",
-        "RMQ_SYS_TRANS_OP_HALF_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT",
-        "CHECKPOINT_TOPIC", "rmq_sys_wheel_timer"};
+    static const char *const system[] = {"TBW102",
+                                         "SCHEDULE_TOPIC_XXXX",
+                                         "BenchmarkTest",
+                                         "RMQ_SYS_TRANS_HALF_TOPIC",
+                                         "RMQ_SYS_TRACE_TOPIC",
+                                         "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+                                         "TRANS_CHECK_MAX_TIME_TOPIC",
+                                         "SELF_TEST_TOPIC",
+                                         "OFFSET_MOVED_EVENT",
+                                         "CHECKPOINT_TOPIC",
+                                         "rmq_sys_wheel_timer"};
     (void)state;
     for (size_t i = 0; i < sizeof system / sizeof *system; i++)
         assert_true(topic_is_system(slice_str(system[i])));
@@ -84,7 +93,8 @@ static void clients_may_send_to_some_system_topics_only(void **state)
     static const char *const no[] = {"SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC",
                                      "RMQ_SYS_TRANS_OP_HALF_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC",
                                      "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT"};
-    static const char *const yes[] = {"T", "TBW102", "BenchmarkTest", "RMQ_SYS_TRACE_TOPIC", "CHECKPOINT_TOPIC"};
+    static const char *const yes[] = {"T", "TBW102", "BenchmarkTest", "RMQ_SYS_TRACE_TOPIC",
+                                      "CHECKPOINT_TOPIC"};
     (void)state;
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
         assert_true(topic_send_forbidden(slice_str(no[i])));

@@ -92,14 +92,18 @@ static void nonsense_is_refused(void **state)
 {
     static const struct {
         const char *text, *type, *part;
-    } cases[] = {{"|| ||", "TAG", "names no tag"}, {"   ", NULL, "names no tag"}, {"||", NULL, "names no tag"},
-                 {"a", "sql92", "neither TAG nor SQL92"}, {"", "SQL92", "without an expression"}};
+    } cases[] = {{"|| ||", "TAG", "names no tag"},
+                 {"   ", NULL, "names no tag"},
+                 {"||", NULL, "names no tag"},
+                 {"a", "sql92", "neither TAG nor SQL92"},
+                 {"", "SQL92", "without an expression"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct subscription s;
         struct err e = {0};
-        assert_code(subscription_init(&s, slice_str("T"), slice_str(cases[i].text), slice_str(cases[i].type), 1,
-                                      &e), E_INVAL, &e);
+        assert_code(subscription_init(&s, slice_str("T"), slice_str(cases[i].text),
+                                      slice_str(cases[i].type), 1, &e),
+                    E_INVAL, &e);
         assert_contains(e.text, cases[i].part);
         assert_null(s.topic);
     }

@@ -45,7 +45,8 @@ static void plain_runs_end_at_every_other_byte(void **state)
                 const size_t got = json_plain_run(text, text + n), want = plain ? n : at;
                 free(text);
                 if (got != want)
-                    fail_msg("byte %02x at %zu of %zu: got %zu, want %zu", (unsigned)byte, at, n, got, want);
+                    fail_msg("byte %02x at %zu of %zu: got %zu, want %zu", (unsigned)byte, at, n,
+                             got, want);
             }
         }
     }

@@ -1,6 +1,6 @@
 #pragma once
-/* What the tests of proto/ share: hex vectors, exact-size copies (so that the address sanitizer sees a
- * read one byte too far), golden bodies, random damage. */
+/* What the tests of proto/ share: hex vectors, exact-size copies (so that the address sanitizer
+ * sees a read one byte too far), golden bodies, random damage. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -88,7 +88,9 @@ static inline size_t damage(struct rng *r, char *p, size_t n)
     const size_t from = (size_t)rng_below(r, n), to = (size_t)rng_below(r, n);
     switch (rng_below(r, 6)) {
     case 0: return from;
-    case 1: memmove(p + to, p + from, (size_t)rng_below(r, n - (from > to ? from : to)) + 1); return n;
+    case 1:
+        memmove(p + to, p + from, (size_t)rng_below(r, n - (from > to ? from : to)) + 1);
+        return n;
     default:
         for (uint64_t k = rng_below(r, 3) + 1; k; k--)
             p[rng_below(r, n)] = (char)rng_below(r, 256);
