@@ -86,7 +86,7 @@ static int read_frame(struct golden *g, json_t *line, struct golden_frame *f, st
     int rc = load_blob(g, text(line, "file"), &b, e);
     if (rc)
         return rc;
-    if (offset < 0 || length < 0 || length > (int64_t)b->n || offset > (int64_t)b->n - length)
+    if (offset < 0 || length < 0 || offset > (int64_t)b->n - length)
         return err_set(e, E_CORRUPT, "%s has no frame at %lld of %lld bytes", b->file,
                        (long long)offset, (long long)length);
     *f = (struct golden_frame){

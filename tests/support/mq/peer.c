@@ -39,6 +39,24 @@ void peer_close(struct peer *p)
     p->fd = -1;
 }
 
+void peer_send_raw(struct peer *p, struct slice bytes)
+{
+    for (size_t at = 0; at < bytes.n;) {
+        const ssize_t n = send(p->fd, bytes.p + at, bytes.n - at, MSG_NOSIGNAL);
+        if (n <= 0)
+            fail_msg("send: %s", strerror(errno));
+        at += (size_t)n;
+    }
+}
+
+ssize_t peer_try_send(struct peer *p, struct slice bytes)
+{
+    struct pollfd w = {.fd = p->fd, .events = POLLOUT};
+    if (poll(&w, 1, 1000) <= 0)
+        return -1;
+    return send(p->fd, bytes.p, bytes.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 int32_t peer_send(struct peer *p, int32_t code, const void *hdr, struct slice body, int32_t flag)
 {
     const struct code_row *const row = code_row_of(code);
@@ -49,12 +67,7 @@ int32_t peer_send(struct peer *p, int32_t code, const void *hdr, struct slice bo
                                     .names = row->names, .hdr = hdr};
     assert_ok(command_encode(&b, &out, body.n, &e), &e);
     buf_slice_add(&b, body);
-    for (size_t at = 0; at < b.n;) {
-        const ssize_t n = send(p->fd, b.p + at, b.n - at, MSG_NOSIGNAL);
-        if (n <= 0)
-            fail_msg("send: %s", strerror(errno));
-        at += (size_t)n;
-    }
+    peer_send_raw(p, buf_slice(&b));
     buf_free(&b);
     return p->opaque;
 }

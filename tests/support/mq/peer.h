@@ -18,6 +18,9 @@ void peer_close(struct peer *p);
 
 /* Sends a request of the code's row; flag: COMMAND_FLAG_ONEWAY or 0. Returns its opaque. */
 int32_t peer_send(struct peer *p, int32_t code, const void *hdr, struct slice body, int32_t flag);
+void peer_send_raw(struct peer *p, struct slice bytes); /* as they are */
+/* What the socket takes within a second; -1 when it takes nothing (or is closed). */
+ssize_t peer_try_send(struct peer *p, struct slice bytes);
 /* The next frame of any kind within deadline_ms; NULL when none came, or the connection ended. */
 const struct command *peer_receive(struct peer *p, int64_t deadline_ms);
 /* Sends and waits for the answer (10 s); pushes that come first are dropped. Never NULL: fails the test. */

@@ -219,18 +219,12 @@ static void line_close(struct line *l)
         parsed_free(&st->answer);
         free(st);
     }
+    shutdown(l->peer.fd, SHUT_WR); /* and until the broker has noticed: what follows may ask who is there */
+    while (peer_receive(&l->peer, ANSWER_MS) != NULL)
+        ;
     peer_close(&l->peer);
     list_remove(&l->link);
     free(l);
-}
-
-static void send_all(const struct line *l, const struct buf *frame)
-{
-    for (size_t at = 0; at < frame->n;) {
-        const ssize_t n = send(l->peer.fd, frame->p + at, frame->n - at, MSG_NOSIGNAL);
-        assert_true(n > 0);
-        at += (size_t)n;
-    }
 }
 
 /* Our answer to opaque, out of the stash or off the wire. */
@@ -512,7 +506,7 @@ static void send_request(struct session *s, const struct golden_frame *f)
     buf_init(&frame, 0);
     buf_slice_add(&frame, f->bytes);
     carry_over(s, &p.c, &frame);
-    send_all(line_of(s, f->conn), &frame);
+    peer_send_raw(&line_of(s, f->conn)->peer, buf_slice(&frame));
     buf_free(&frame);
     parsed_free(&p);
     s->out->requests++;
