@@ -1,0 +1,477 @@
+#!/usr/bin/env bash
+#
+# Runs the real clients of RocketMQ against our name server and broker, and our C client against
+# the real Apache RocketMQ. One line per check, the count at the end; exit 0 only if none failed.
+#
+#   run.sh [--only REGEX] NAMESRV_BIN BROKER_BIN CLIENT_TOOLS_DIR
+#   run.sh [--only REGEX] --namesrv HOST:PORT [CLIENT_TOOLS_DIR]
+#
+# The second form runs the clients against servers that are already there. --only picks scenarios
+# whose "CLIENT VERSION SCENARIO" matches. README.md says what a client's peer program has to do.
+#
+# Everything lives in a private temporary directory: servers, the peers' homes and working
+# directories, compiled peers. Only downloads go to the cache. Peers run two at a time, each under
+# timeout(1), whose pid is on file so that an interrupted run can end it.
+
+set -uo pipefail
+
+INTEROP_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/interop/apache.sh
+source "$INTEROP_DIR/apache.sh"
+
+LANES=2
+START_SECONDS=30 # for our servers to be ready, and to end after SIGTERM
+
+JAVA_VERSIONS=(5.5.0 4.9.8)
+GO_VERSION=2.1.2   # go/go.mod
+NODE_VERSION=3.12.0 # node/package.json
+
+# What each client is tried with, longest first so that the lanes end together.
+declare -A SCENARIOS=(
+    [java]='transaction dlq retry consume orderly litepull pull delay broadcast send'
+    [go]='transaction retry orderly delay consume broadcast send'
+    [node]='retry delay consume broadcast send'
+    [c]='transaction dlq retry consume delay broadcast send'
+)
+SCENARIO_SECONDS=130
+PROBE_SECONDS=60
+PROBE_COUNT=100
+
+# ---- peers ---------------------------------------------------------------------------------------
+
+# A peer is called CLIENT/VERSION; its label is what the reader sees.
+peer_label() {
+    case $1 in
+    node/*) printf 'node ali-ons %s' "${1#*/}" ;;
+    *) printf '%s' "${1/\// }" ;;
+    esac
+}
+
+# peer_command PEER : the command in the array COMMAND, to be followed by NAMESRV SCENARIO PREFIX.
+peer_command() {
+    local version=${1#*/}
+    case $1 in
+    java/*)
+        COMMAND=(java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256m -Duser.home="$PWD"
+            -cp "$WORK/peers/java-$version:$(java_jars "$version")/*" interop.Peer)
+        ;;
+    go/*) COMMAND=("$WORK/peers/go") ;;
+    node/*) COMMAND=(node "$WORK/peers/node/peer.js") ;;
+    c/*) COMMAND=("$CLIENT_TOOLS/interop_client") ;;
+    esac
+}
+
+java_jars() {
+    printf '%s/java-%s/lib' "$(interop_cache)" "$1"
+}
+
+build_java() {
+    local version=$1
+    fetch_jars "$INTEROP_DIR/java/pom.xml" "$version" "$(java_jars "$version")" &&
+        javac -encoding UTF-8 -nowarn --release 17 -d "$WORK/peers/java-$version" \
+            -cp "$(java_jars "$version")/*" "$INTEROP_DIR"/java/src/interop/*.java
+}
+
+build_go() {
+    cd "$INTEROP_DIR/go" && GOFLAGS=-mod=readonly GOTOOLCHAIN=local \
+        go build -buildvcs=false -o "$WORK/peers/go" .
+}
+
+build_node() {
+    local key modules partial
+    key=$(cat "$INTEROP_DIR"/node/package*.json | sha256sum | cut -c1-12)
+    modules=$(interop_cache)/node-$key
+    if [[ ! -d $modules ]]; then
+        partial=$(mktemp -d "$modules.XXXXXX")
+        cp "$INTEROP_DIR"/node/package*.json "$partial/"
+        (cd "$partial" && npm ci --no-audit --no-fund --ignore-scripts) || return 1
+        mv -T "$partial" "$modules" 2>/dev/null || rm -rf "$partial" # another run was faster
+    fi
+    mkdir -p "$WORK/peers/node"
+    cp "$INTEROP_DIR"/node/*.js "$WORK/peers/node/"
+    ln -s "$modules/node_modules" "$WORK/peers/node/node_modules"
+}
+
+# build LABEL FUNCTION ARG... : one line of progress; the output only if it fails.
+build() {
+    local label=$1 log=$WORK/logs/build-${1// /-}.log began=$SECONDS
+    shift
+    if ! ("$@") >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        return 1
+    fi
+    printf 'built %-20s %3d s\n' "$label" $((SECONDS - began))
+}
+
+build_peers() {
+    local version pid failed=0 builds=()
+    mkdir -p "$WORK/peers" "$(interop_cache)"
+    build "apache $APACHE_VERSION" fetch &
+    builds+=($!)
+    for version in "${JAVA_VERSIONS[@]}"; do
+        build "java $version" build_java "$version" || failed=1
+    done
+    build "go $GO_VERSION" build_go &
+    builds+=($!)
+    build "node ali-ons $NODE_VERSION" build_node || failed=1
+    for pid in "${builds[@]}"; do
+        wait "$pid" || failed=1
+    done
+    ((failed == 0)) || die 'a peer could not be built; see above'
+}
+
+# install_missing : Debian packages for the commands that are absent.
+install_missing() {
+    local need command package packages=() root=()
+    for need in javac:openjdk-17-jdk-headless mvn:maven go:golang-go node:nodejs npm:npm; do
+        command=${need%%:*} package=${need#*:}
+        command -v "$command" >/dev/null || packages+=("$package")
+    done
+    ((${#packages[@]})) || return 0
+    printf 'installing %s\n' "${packages[*]}"
+    ((EUID == 0)) || root=(sudo)
+    if ! { "${root[@]}" apt-get -q update && "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y --no-install-recommends install "${packages[@]}"; } \
+        >"$WORK/logs/install.log" 2>&1; then
+        tail -n 20 "$WORK/logs/install.log" >&2
+        die "cannot install ${packages[*]}: install them by hand and try again"
+    fi
+}
+
+# ---- running scenarios ---------------------------------------------------------------------------
+
+# result ok|FAIL LABEL CHECK MICROSECONDS DETAIL : a line for the reader, a word for the count.
+result() {
+    local seconds
+    printf -v seconds '%d.%d' $(($4 / 1000000)) $(($4 / 100000 % 10))
+    printf '%-4s %-20s %-34s %6s s  %s\n' "$1" "$2" "$3" "$seconds" "$5"
+    printf '%s\n' "$1" >>"$WORK/results"
+}
+
+microseconds() {
+    printf '%s' "${EPOCHREALTIME/[.,]/}"
+}
+
+# scenario_dir SCENARIO PREFIX : where a peer runs and what is kept of it.
+scenario_dir() {
+    printf '%s/logs/%s-%s' "$WORK" "$2" "$1"
+}
+
+# peer_exec PEER SCENARIO PREFIX SECONDS : runs a peer at the address NAMESRV in a directory of its
+# own; its output passes through.
+peer_exec() {
+    local dir pid status COMMAND=()
+    dir=$(scenario_dir "$2" "$3")
+    mkdir -p "$dir" && cd "$dir" || return 1
+    peer_command "$1"
+    HOME=$dir timeout -k 5 "$4" "${COMMAND[@]}" "$NAMESRV" "$2" "$3" 2>stderr &
+    pid=$!
+    printf '%s\n' "$pid" >"$WORK/pids/$pid"
+    wait "$pid"
+    status=$?
+    rm -f "$WORK/pids/$pid"
+    return $status
+}
+
+# report LABEL : turns a peer's PASS and FAIL lines into results, each with the time since the last.
+report() {
+    local verdict check detail now before
+    before=$(microseconds)
+    while read -r verdict check detail; do
+        now=$(microseconds)
+        case $verdict in
+        PASS) result ok "$1" "$check" $((now - before)) "$detail" ;;
+        FAIL) result FAIL "$1" "$check" $((now - before)) "$detail" ;;
+        *) continue ;;
+        esac
+        before=$now
+    done
+}
+
+# why STATUS SECONDS DIR : a peer's end in words.
+why() {
+    case $1 in
+    0) printf 'ended without a check' ;;
+    124 | 137) printf 'did not end within %s s' "$2" ;;
+    *) printf 'ended with status %s: %s' "$1" "$(tail -n 1 "$3/stderr" 2>/dev/null)" ;;
+    esac
+}
+
+# scenario PEER SCENARIO PREFIX : a peer that ends badly without saying FAIL is one more failure.
+scenario() {
+    local label dir status began
+    label=$(peer_label "$1")
+    dir=$(scenario_dir "$2" "$3")
+    mkdir -p "$dir"
+    began=$(microseconds)
+    peer_exec "$1" "$2" "$3" $SCENARIO_SECONDS | tee "$dir/stdout" | report "$label"
+    status=${PIPESTATUS[0]}
+    grep -q '^FAIL' "$dir/stdout" && return
+    if ((status != 0)) || ! grep -q '^PASS' "$dir/stdout"; then
+        result FAIL "$label" "$2" $(($(microseconds) - began)) \
+            "$(why "$status" $SCENARIO_SECONDS "$dir")"
+    fi
+}
+
+# probe PRODUCER CONSUMER PREFIX : what one client sends another must receive, number by number.
+probe() {
+    local peer step dir status detail='' verdict=ok began
+    began=$(microseconds)
+    for step in produce consume; do
+        [[ $step == produce ]] && peer=$1 || peer=$2
+        dir=$(scenario_dir "probe-$step" "$3")
+        mkdir -p "$dir"
+        peer_exec "$peer" "probe-$step" "$3" $PROBE_SECONDS >"$dir/stdout"
+        status=$?
+        if ((status != 0)); then
+            detail="$(peer_label "$peer") probe-$step: $(grep -m 1 '^FAIL' "$dir/stdout" ||
+                why "$status" $PROBE_SECONDS "$dir")"
+            break
+        fi
+    done
+    if [[ -z $detail ]] && ! cmp -s <(seq -f 'DATA %06.0f' 0 $((PROBE_COUNT - 1))) \
+        <(grep '^DATA' "$dir/stdout"); then
+        detail="not the numbers 0 to $((PROBE_COUNT - 1)): see $dir/stdout"
+    fi
+    [[ -z $detail ]] || verdict=FAIL
+    result "$verdict" "$(peer_label "$2")" "from $(peer_label "$1")" $(($(microseconds) - began)) \
+        "${detail:-$PROBE_COUNT messages, some compressed}"
+}
+
+# lane FUNCTION PEER ARG... : runs it in the background as soon as fewer than LANES are running.
+lane() {
+    local pid running=()
+    while :; do
+        running=()
+        for pid in "${RUNNING[@]}"; do
+            process_runs "$pid" && running+=("$pid")
+        done
+        RUNNING=("${running[@]}")
+        ((${#RUNNING[@]} < LANES)) && break
+        wait -n "${RUNNING[@]}"
+    done
+    "$@" &
+    RUNNING+=($!)
+}
+
+finish_lanes() {
+    ((${#RUNNING[@]} == 0)) || wait "${RUNNING[@]}"
+    RUNNING=()
+}
+
+# chosen PEER WHAT : did the command line ask for it?
+chosen() {
+    [[ "$(peer_label "$1") $2" =~ $ONLY ]]
+}
+
+run_scenarios() {
+    local peer name
+    for peer in "$@"; do
+        for name in ${SCENARIOS[${peer%%/*}]}; do
+            chosen "$peer" "$name" || continue
+            lane scenario "$peer" "$name" "$(prefix "$peer")"
+        done
+    done
+    finish_lanes
+}
+
+# run_probes PRODUCER CONSUMER [PRODUCER CONSUMER]...
+run_probes() {
+    for (( ; $# > 0; )); do
+        chosen "$2" "from $(peer_label "$1")" &&
+            lane probe "$1" "$2" "$(prefix "$1" "$2")"
+        shift 2
+    done
+    finish_lanes
+}
+
+# prefix PEER... : topics and groups must be new in each run, also at servers that outlive it.
+prefix() {
+    local name="$*"
+    name=${name//./}
+    printf '%s-%s-%s' "$SECTION" "${name//[\/ ]/-}" "$RUN_ID"
+}
+
+section() {
+    SECTION=$1
+    printf '\n== %s\n' "$2"
+}
+
+# ---- the servers ---------------------------------------------------------------------------------
+
+# start_server NAME COMMAND... : leaves the pid in the variable of that name.
+start_server() {
+    local name=$1
+    shift
+    printf 'starting %s\n' "$*"
+    (cd "$WORK/ours" && exec "$@") >"$WORK/logs/$name.log" 2>&1 </dev/null &
+    printf -v "$name" '%s' $!
+}
+
+ours_ready() {
+    process_gone "$OUR_NAMESRV" || process_gone "$OUR_BROKER" || route_known "$NAMESRV" TBW102
+}
+
+start_ours() {
+    local namesrv_bin=$1 broker_bin=$2 first
+    mkdir -p "$WORK/ours"
+    first=$(free_ports 5) || exit 1
+    NAMESRV=127.0.0.1:$first
+    printf 'listenPort=%s\n' "$first" >"$WORK/ours/namesrv.conf"
+    broker_conf "$WORK/ours" $((first + 3)) "$NAMESRV" >"$WORK/ours/broker.conf"
+    start_server OUR_NAMESRV "$namesrv_bin" -c "$WORK/ours/namesrv.conf"
+    start_server OUR_BROKER "$broker_bin" -n "$NAMESRV" -c "$WORK/ours/broker.conf"
+    wait_until $START_SECONDS ours_ready
+    if process_gone "$OUR_NAMESRV" || process_gone "$OUR_BROKER" ||
+        ! route_known "$NAMESRV" TBW102; then
+        tail -n 20 "$WORK/logs/OUR_NAMESRV.log" "$WORK/logs/OUR_BROKER.log" >&2
+        die "a server ended or the broker was not routed within $START_SECONDS s: see above"
+    fi
+}
+
+# end_server LABEL PID : it must still be there, and end with status 0 when it is asked to.
+end_server() {
+    local began verdict=ok detail='after SIGTERM, status 0' status
+    began=$(microseconds)
+    if process_gone "$2"; then
+        wait "$2"
+        verdict=FAIL detail="had ended during the run with status $?"
+    elif ! stop_process "$2" $START_SECONDS; then
+        verdict=FAIL detail="had to be killed $START_SECONDS s after SIGTERM"
+    else
+        wait "$2"
+        status=$?
+        ((status == 0)) || verdict=FAIL detail="ended with status $status after SIGTERM"
+    fi
+    result "$verdict" "$1" stopped $(($(microseconds) - began)) "$detail"
+}
+
+# ---- the parts -----------------------------------------------------------------------------------
+
+foreign_peers() {
+    printf 'java/%s\n' "${JAVA_VERSIONS[@]}"
+    printf 'go/%s\nnode/%s\n' "$GO_VERSION" "$NODE_VERSION"
+}
+
+# clients_part : every client against the servers at NAMESRV, then each against another: a ring
+# through all languages, and our client against each.
+clients_part() {
+    local foreign previous peer pairs=()
+    mapfile -t foreign < <(foreign_peers)
+    run_scenarios "${foreign[@]}"
+    previous=${foreign[-1]}
+    for peer in "${foreign[@]}"; do
+        pairs+=("$previous" "$peer")
+        previous=$peer
+        [[ -n $CLIENT_TOOLS ]] && pairs+=(c/halfpenny "$peer" "$peer" c/halfpenny)
+    done
+    if [[ -n $CLIENT_TOOLS ]]; then
+        run_scenarios c/halfpenny
+    fi
+    run_probes "${pairs[@]}"
+}
+
+# apache_part : our client against the real broker, alone and with the real Java client.
+apache_part() {
+    local first java=java/${JAVA_VERSIONS[0]}
+    section apache "our C client against Apache RocketMQ $APACHE_VERSION"
+    first=$(free_ports 5) || exit 1
+    NAMESRV=$(apache_up "$WORK/apache" "$first" $((first + 3))) ||
+        die 'Apache RocketMQ did not start'
+    printf 'Apache RocketMQ %s at %s\n' "$APACHE_VERSION" "$NAMESRV"
+    run_scenarios c/halfpenny
+    run_probes c/halfpenny "$java" "$java" c/halfpenny
+    apache_down "$WORK/apache"
+}
+
+cleanup() {
+    local pid
+    for pid in ${OUR_BROKER-} ${OUR_NAMESRV-}; do
+        kill -KILL "$pid" 2>/dev/null
+    done
+    for pid in $(jobs -p) $(cat "$WORK"/pids/* 2>/dev/null); do
+        kill -TERM "$pid" 2>/dev/null
+    done
+    apache_down "$WORK/apache"
+    wait 2>/dev/null
+    [[ -d $WORK ]] || return
+    rm -rf "$WORK/peers" "$WORK/apache/store" "$WORK/ours/store"
+    printf 'logs: %s\n' "$WORK"
+}
+
+# summary : the count, as the last line; the logs stay if anything failed.
+summary() {
+    local passed failed
+    passed=$(grep -c '^ok$' "$WORK/results")
+    failed=$(grep -c '^FAIL$' "$WORK/results")
+    printf '\n'
+    trap - EXIT
+    ((failed == 0 && passed > 0)) && rm -rf "$WORK"
+    cleanup
+    printf '%d passed, %d failed\n' "$passed" "$failed"
+    ((failed == 0 && passed > 0))
+}
+
+usage() {
+    die 'usage: run.sh [--only REGEX] NAMESRV_BIN BROKER_BIN CLIENT_TOOLS_DIR
+       run.sh [--only REGEX] --namesrv HOST:PORT [CLIENT_TOOLS_DIR]'
+}
+
+require_program() {
+    [[ -f $1 && -x $1 ]] || die "$1 is not a program: build it first"
+    realpath "$1"
+}
+
+main() {
+    local address='' namesrv_bin broker_bin
+    ONLY=''
+    while [[ ${1-} == --* ]]; do
+        (($# >= 2)) || usage
+        case $1 in
+        --only) ONLY=$2 ;;
+        --namesrv) address=$2 ;;
+        *) usage ;;
+        esac
+        shift 2
+    done
+    if [[ -n $address ]]; then
+        (($# <= 1)) || usage
+        CLIENT_TOOLS=${1-}
+    else
+        (($# == 3)) || usage
+        namesrv_bin=$(require_program "$1") && broker_bin=$(require_program "$2") || exit 1
+        CLIENT_TOOLS=$3
+    fi
+    if [[ -n $CLIENT_TOOLS ]]; then
+        CLIENT_TOOLS=$(require_program "$CLIENT_TOOLS/interop_client") || exit 1
+        CLIENT_TOOLS=${CLIENT_TOOLS%/*}
+    fi
+
+    WORK=$(mktemp -d "${TMPDIR:-/tmp}/halfpenny-interop.XXXXXX")
+    RUN_ID=${WORK##*.}
+    RUNNING=()
+    mkdir -p "$WORK/logs" "$WORK/pids"
+    : >"$WORK/results"
+    trap cleanup EXIT
+    trap 'exit 130' INT TERM HUP
+
+    install_missing
+    build_peers
+    if [[ -n $address ]]; then
+        NAMESRV=$address
+        section existing "clients against $address"
+        [[ -n $CLIENT_TOOLS ]] || printf 'without our C client: no CLIENT_TOOLS_DIR given\n'
+        clients_part
+    else
+        section ours 'clients against Halfpenny'
+        start_ours "$namesrv_bin" "$broker_bin"
+        INTEROP_ONCE=1 clients_part
+        end_server broker "$OUR_BROKER"
+        end_server 'name server' "$OUR_NAMESRV"
+        unset OUR_BROKER OUR_NAMESRV
+        apache_part
+    fi
+    summary
+}
+
+main "$@"
