@@ -2,6 +2,7 @@
 #include "tests/support/shop/shop.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -235,6 +236,30 @@ static void a_slow_statement_is_stopped_by_its_timeout(void **state)
     db_close(db);
 }
 
+static void a_server_that_stops_answering_is_given_up_and_its_connection_dropped(void **state)
+{
+    (void)state;
+    struct app_error e;
+    struct db *db = NULL;
+    struct db_conn *c;
+    struct db_rows rows;
+    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .statement_ms = 100}, &db, &e), &e);
+    assert_app_ok(db_acquire(db, &c, &e), &e);
+    assert_app_ok(db_script(c, "SELECT pg_backend_pid() AS pid", 0, &rows), &e);
+    const pid_t backend = (pid_t)db_get_i64(&rows, 0, "pid");
+    assert_app_ok(db_rows_end(&rows), &e);
+    assert_int_equal(kill(backend, SIGSTOP), 0);
+    const int64_t start = timing_mono_ms();
+    const int rc = db_script(c, "SELECT 1", 0, NULL);
+    const int64_t took = timing_mono_ms() - start;
+    assert_int_equal(kill(backend, SIGCONT), 0);
+    assert_app_kind(rc, APP_E_DOWN, &e);
+    assert_in_range(took, 1000, 10000); /* statement_ms plus a second */
+    db_release(db, c);
+    assert_app_ok(db_ping(db, &e), &e);
+    db_close(db);
+}
+
 static void a_bad_dsn_and_an_absent_server_are_told_apart(void **state)
 {
     (void)state;
@@ -320,6 +345,7 @@ int main(void)
         T(a_row_lock_that_is_held_too_long_gives_busy_after_retries),
         T(an_exhausted_pool_says_busy_in_time),
         T(a_slow_statement_is_stopped_by_its_timeout),
+        T(a_server_that_stops_answering_is_given_up_and_its_connection_dropped),
         T(a_bad_dsn_and_an_absent_server_are_told_apart),
         T(while_connecting_fails_callers_are_answered_at_once_until_the_next_attempt),
         T(deadlocks_are_run_again_and_nothing_is_lost),

@@ -1,0 +1,90 @@
+/* The barrier: two inserts that decide who came first.
+ *
+ * Runs inside the caller's transaction, on the caller's thread. Cases:
+ *
+ *   call    rows before             insert T      insert C      answer
+ *   try     none                    (T,T) new     -             RUN
+ *   try     (T,T)                   conflict      -             DUPLICATE
+ *   try     (T,C)                   conflict      -             REFUSED   hanging try
+ *   cancel  none                    (T,C) new     (C,C) new     EMPTY     tombstone stays
+ *   cancel  (T,T)                   conflict      (C,C) new     UNDO
+ *   cancel  (T,*) and (C,C)         conflict      conflict      DONE
+ *
+ * An insert that meets an uncommitted row of the same key waits until that transaction ends, at most
+ * lock_timeout; the caller's transaction is then repeated by db_tx. This needs READ COMMITTED: the SELECT
+ * after a lost insert must see the winner's row.
+ *
+ * The cancel also stamps settled_at on the T row: its verdict is final, the scan for tries without a
+ * verdict skips it.
+ */
+#include "apps/common/barrier.h"
+
+#include "apps/common/codes.h"
+#include "apps/common/ids.h"
+
+static const struct db_stmt INSERT_ROW = {
+    "kit_barrier_insert",
+    "INSERT INTO tx_barrier(txn_key, branch, op, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"};
+static const struct db_stmt READ_REASON = {
+    "kit_barrier_reason", "SELECT reason FROM tx_barrier WHERE txn_key = $1 AND branch = $2 AND op = 'T'"};
+static const struct db_stmt SETTLE = {
+    "kit_barrier_settle",
+    "UPDATE tx_barrier SET settled_at = now() WHERE txn_key = $1 AND branch = $2 AND op = 'T' AND settled_at IS NULL"};
+static const struct db_stmt IS_LATE = {"kit_barrier_late",
+                                       "SELECT now() > to_timestamp($1::bigint / 1000.0) AS late"};
+
+static int insert_row(struct db_conn *c, const char *key, enum branch branch, const char *op, const char *reason, bool *inserted)
+{
+    int64_t n;
+    const int rc = db_exec(c, &INSERT_ROW, &n, db_text(key), db_text(branch_text(branch)), db_text(op), db_text(reason));
+    *inserted = rc == APP_OK && n == 1;
+    return rc;
+}
+
+int barrier_try(struct db_conn *c, int64_t key, enum branch branch, enum barrier_try *out)
+{
+    char text[ID_TEXT_MAX];
+    bool inserted;
+    int rc = insert_row(c, id_text(key, text), branch, "T", "T", &inserted);
+    if (rc)
+        return rc;
+    if (inserted) {
+        *out = BARRIER_RUN;
+        return APP_OK;
+    }
+    struct db_rows rows;
+    rc = db_query(c, &READ_REASON, &rows, db_text(text), db_text(branch_text(branch)));
+    if (rc)
+        return rc;
+    *out = db_get_text(&rows, 0, "reason")[0] == 'T' ? BARRIER_DUPLICATE : BARRIER_REFUSED;
+    return db_rows_end(&rows);
+}
+
+int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch, enum barrier_cancel *out)
+{
+    char text[ID_TEXT_MAX];
+    bool tombstone, first;
+    int rc = insert_row(c, id_text(key, text), branch, "T", "C", &tombstone);
+    if (rc == APP_OK)
+        rc = insert_row(c, text, branch, "C", "C", &first);
+    if (rc)
+        return rc;
+    *out = !first ? BARRIER_DONE : tombstone ? BARRIER_EMPTY : BARRIER_UNDO;
+    return first ? db_exec(c, &SETTLE, NULL, db_text(text), db_text(branch_text(branch))) : APP_OK;
+}
+
+enum outcome barrier_outcome(enum barrier_cancel b)
+{
+    return b == BARRIER_UNDO ? OUTCOME_DONE : b == BARRIER_EMPTY ? OUTCOME_EMPTY : OUTCOME_DUPLICATE;
+}
+
+int barrier_check_deadline(struct db_conn *c, int64_t expires_at_ms)
+{
+    struct db_rows rows;
+    int rc = db_query(c, &IS_LATE, &rows, db_i64(expires_at_ms));
+    if (rc)
+        return rc;
+    const bool late = db_get_bool(&rows, 0, "late");
+    rc = db_rows_end(&rows);
+    return rc == APP_OK && late ? db_refuse(c, CODE_TRY_EXPIRED, "expires_at has passed") : rc;
+}

@@ -1,0 +1,37 @@
+/* shop-stock: goods, prices and stock. The life of the process is the kit's (app.h); this file only
+ * names the parts. */
+#include "apps/common/app.h"
+#include "apps/stock/stock.h"
+
+#include <stdlib.h>
+
+static int boot(struct app *a, void **state, struct app_error *e)
+{
+    struct stock *s = calloc(1, sizeof *s);
+    if (!s)
+        return app_fail(e, APP_E_NOMEM, "no memory for the service");
+    *state = s;
+    stock_init(s, app_db(a), app_mq(a), app_metrics(a));
+    return mq_consume(app_mq(a), &s->cancel_inbox, e);
+}
+
+static void stop(void *state)
+{
+    free(state);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct app_service service = {
+        .name = "stock",
+        .summary = "goods, prices and stock",
+        .schema = "stk",
+        .uses_mq = true,
+        .routes = stock_routes,
+        .failpoints = stock_failpoints,
+        .n_failpoints = STOCK_FP_COUNT,
+        .boot = boot,
+        .stop = stop,
+    };
+    return app_main(&service, argc, argv);
+}

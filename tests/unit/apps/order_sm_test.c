@@ -1,0 +1,65 @@
+/* What an order's state answers to those who ask. */
+#include "apps/order/order.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void the_armed_cancellation_follows_from_the_state(void **state)
+{
+    (void)state;
+    static const struct { enum order_status s; bool expired; enum saga_verdict v; enum mq_verdict end; } table[] = {
+        {ORDER_PENDING, false, SAGA_OPEN, MQ_UNKNOWN},       {ORDER_PENDING, true, SAGA_EXPIRE, MQ_UNKNOWN},
+        {ORDER_CONFIRMED, false, SAGA_ROLLBACK, MQ_ROLLBACK}, {ORDER_CONFIRMED, true, SAGA_ROLLBACK, MQ_ROLLBACK},
+        {ORDER_CANCELLING, false, SAGA_COMMIT, MQ_COMMIT},    {ORDER_CANCELLED, true, SAGA_COMMIT, MQ_COMMIT},
+        {ORDER_INVALID, true, SAGA_ROLLBACK, MQ_ROLLBACK}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        assert_int_equal(saga_verdict_of(table[i].s, table[i].expired), table[i].v);
+        assert_int_equal(saga_end_of(table[i].v), table[i].end);
+    }
+}
+
+static void money_is_accepted_once_and_otherwise_given_back(void **state)
+{
+    (void)state;
+    assert_int_equal(paid_reaction_of(false, ORDER_PENDING, PAY_NONE, 0, 7), PAID_LATER);
+    assert_int_equal(paid_reaction_of(true, ORDER_PENDING, PAY_NONE, 0, 7), PAID_LATER);
+    assert_int_equal(paid_reaction_of(true, ORDER_CONFIRMED, PAY_NONE, 0, 7), PAID_ACCEPT);
+    assert_int_equal(paid_reaction_of(true, ORDER_CONFIRMED, PAY_PAYING, 0, 7), PAID_ACCEPT);
+    assert_int_equal(paid_reaction_of(true, ORDER_CONFIRMED, PAY_PAID, 7, 7), PAID_AGAIN);
+    assert_int_equal(paid_reaction_of(true, ORDER_CONFIRMED, PAY_PAID, 6, 7), PAID_REFUND);
+    assert_int_equal(paid_reaction_of(true, ORDER_CANCELLING, PAY_NONE, 0, 7), PAID_REFUND);
+    assert_int_equal(paid_reaction_of(true, ORDER_CANCELLED, PAY_NONE, 0, 7), PAID_REFUND);
+    assert_int_equal(paid_reaction_of(true, ORDER_INVALID, PAY_NONE, 0, 7), PAID_REFUND);
+}
+
+static void each_participant_has_one_bit_and_four_make_the_mask(void **state)
+{
+    (void)state;
+    assert_int_equal(comp_bit_of(BRANCH_STOCK) | comp_bit_of(BRANCH_COUPON) | comp_bit_of(BRANCH_BALANCE) | comp_bit_of(BRANCH_PAY), COMP_ALL);
+    assert_int_equal(comp_bit_of(BRANCH_STOCK) + comp_bit_of(BRANCH_COUPON) + comp_bit_of(BRANCH_BALANCE) + comp_bit_of(BRANCH_PAY), COMP_ALL);
+    assert_int_equal(comp_bit_of(BRANCH_POINTS), 0);
+    assert_int_equal(comp_bit_of(BRANCH_NONE), 0);
+}
+
+static void shipping_is_free_above_a_hundred(void **state)
+{
+    (void)state;
+    assert_int_equal(shipping_fee_of(0), 1000);
+    assert_int_equal(shipping_fee_of(10000), 1000);
+    assert_int_equal(shipping_fee_of(10001), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_armed_cancellation_follows_from_the_state),
+        cmocka_unit_test(money_is_accepted_once_and_otherwise_given_back),
+        cmocka_unit_test(each_participant_has_one_bit_and_four_make_the_mask),
+        cmocka_unit_test(shipping_is_free_above_a_hundred),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

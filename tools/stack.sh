@@ -1,0 +1,229 @@
+# The whole system as processes of one directory: PostgreSQL, name server, broker, the shop's services.
+# Sourced by tools/demo.sh and tests/e2e/saga_test.sh; expects ROOT to be the repository.
+#
+#   stack_new DIR BIN        picks ports, writes configurations; nothing runs yet
+#   stack_up                 starts everything, with schema and demonstration data
+#   stack_start NAME         starts one program and waits until it is ready
+#   stack_kill NAME          kill -9 and wait for the end
+#   stack_down               stops everything that was started, by process id
+#
+# Programs run detached from the terminal, each with its output in DIR/log/NAME.log; their ids stand in
+# the array PID. Ports are PORT[NAME] and PORT[NAME-internal], base URLs URL[NAME] and URL[NAME-internal].
+
+declare -A PID=() PORT=() URL=()
+NOTES=() # what should be told about the choice of ports
+STACK_SERVICES="order stock coupon user payment paylog thirdpay"
+SIGN_KEY=${SIGN_KEY:-demonstration-key-of-thirdpay}
+# One participant call, life of a pending order, silence before the broker asks (milliseconds, ms, s).
+: "${RPC_MS:=500}" "${SAGA_MS:=5000}" "${IMMUNITY_S:=6}"
+
+# --- ports ---
+
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# choose_port NAME WANTED: WANTED, or the next free one, with a note.
+choose_port() {
+    local port=$2 other taken
+    while :; do
+        taken=
+        for other in "${PORT[@]}"; do [ "$other" != "$port" ] || taken=1; done
+        [ -n "$taken" ] || port_taken "$port" || break
+        port=$((port + 1))
+        [ "$port" -lt 65000 ] || die "no free port above $2"
+    done
+    [ "$port" = "$2" ] || NOTES+=("port $2 is taken by something else; $1 uses $port")
+    PORT[$1]=$port
+}
+
+# The broker's fast port is two below its port, and both must be free.
+choose_broker_port() { # WANTED
+    local port=$1
+    while port_taken "$port" || port_taken $((port - 2)); do port=$((port + 10)); done
+    [ "$port" = "$1" ] || NOTES+=("port $1 or $(($1 - 2)) is taken by something else; the broker uses $port and $((port - 2))")
+    PORT[mqbroker]=$port
+    PORT[mqbroker-fast]=$((port - 2))
+}
+
+# stack_new DIR BIN [NAMESRV_PORT BROKER_PORT HTTP_PORT]
+stack_new() {
+    S_DIR=$1 S_BIN=$2
+    local http=${5:-18080} name
+    mkdir -p "$S_DIR/log" "$S_DIR/conf"
+    chmod 711 "$S_DIR" # PostgreSQL may run as another user
+    choose_port mqnamesrv "${3:-9876}"
+    choose_broker_port "${4:-10911}"
+    for name in $STACK_SERVICES; do
+        choose_port "$name" "$http"
+        choose_port "$name-internal" $((http + 1000))
+        URL[$name]=http://127.0.0.1:${PORT[$name]}
+        URL[$name-internal]=http://127.0.0.1:${PORT[$name-internal]}
+        http=$((http + 1))
+    done
+    write_configuration
+}
+
+# --- configuration ---
+
+write_configuration() {
+    cat >"$S_DIR/conf/mqnamesrv.conf" <<CONF
+listenPort=${PORT[mqnamesrv]}
+bindAddress=127.0.0.1
+CONF
+    cat >"$S_DIR/conf/mqbroker.conf" <<CONF
+brokerName=shop-broker
+brokerIP1=127.0.0.1
+bindAddress=127.0.0.1
+listenPort=${PORT[mqbroker]}
+namesrvAddr=127.0.0.1:${PORT[mqnamesrv]}
+storePathRootDir=$S_DIR/store
+flushDiskType=SYNC_FLUSH
+mappedFileSizeCommitLog=67108864
+transactionCheckInterval=2000
+# Retries of a consumer begin with the third level.
+messageDelayLevel=1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m
+CONF
+}
+
+service_options() { # NAME
+    case $1 in
+    order)
+        printf '%s\n' --stock-url "${URL[stock-internal]}" --coupon-url "${URL[coupon-internal]}" \
+            --user-url "${URL[user-internal]}" --rpc-ms "$RPC_MS" --saga-ms "$SAGA_MS" --immunity-s "$IMMUNITY_S"
+        ;;
+    payment)
+        printf '%s\n' --order-url "${URL[order-internal]}" --provider-url "${URL[thirdpay]}" \
+            --notify-url "${URL[payment]}/v1/payments/callback"
+        ;;
+    thirdpay) printf '%s\n' --retry-ms 500 --retry-max-ms 5000 ;;
+    esac
+}
+
+# --- processes ---
+
+launch() { # NAME COMMAND...: in the background, detached; appends to the log
+    local name=$1
+    shift
+    : >"$S_DIR/log/$name.out"
+    setsid "$@" >"$S_DIR/log/$name.out" 2>>"$S_DIR/log/$name.log" </dev/null &
+    PID[$name]=$!
+    disown
+}
+
+alive() { kill -0 "${PID[$1]}" 2>/dev/null; }
+
+# wait_ready NAME TEXT: until TEXT stands in its output; its log when it ends before that.
+wait_ready() {
+    local i
+    for ((i = 0; i < 600; i++)); do
+        grep -q "$2" "$S_DIR/log/$1.out" 2>/dev/null && return 0
+        if ! alive "$1"; then
+            tail -5 "$S_DIR/log/$1.log" >&2
+            die "$1 did not start; see $S_DIR/log/$1.log"
+        fi
+        sleep 0.05
+    done
+    die "$1 is not ready after 30 s; see $S_DIR/log/$1.log"
+}
+
+stack_start() { # NAME
+    local options
+    case $1 in
+    mqnamesrv) launch "$1" "$S_BIN/mqnamesrv" -c "$S_DIR/conf/mqnamesrv.conf" && wait_ready "$1" 'boot success' ;;
+    mqbroker) launch "$1" "$S_BIN/mqbroker" -c "$S_DIR/conf/mqbroker.conf" && wait_ready "$1" 'boot success' ;;
+    *)
+        mapfile -t options < <(service_options "$1")
+        SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=${OWNER_DSN/shop_owner/shop_$1} launch "$1" "$S_BIN/shop-$1" \
+            --listen "127.0.0.1:${PORT[$1]}" --internal-listen "127.0.0.1:${PORT[$1-internal]}" \
+            --namesrv "127.0.0.1:${PORT[mqnamesrv]}" "${options[@]}"
+        wait_ready "$1" "$1 ready"
+        ;;
+    esac
+}
+
+stack_kill() { # NAME
+    kill -9 "${PID[$1]}" 2>/dev/null || true
+    wait_gone "$1"
+}
+
+wait_gone() { # NAME
+    local i
+    for ((i = 0; i < 200; i++)); do
+        alive "$1" || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+stack_postgres() {
+    OWNER_DSN=$("$ROOT/tools/pg.sh" start "$S_DIR/postgres" "$@") || die "PostgreSQL did not start"
+    AUDIT_DSN=${OWNER_DSN/shop_owner/shop_auditor}
+    SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" schema --dir "$ROOT/apps/schema" >"$S_DIR/log/schema.log" 2>&1 &&
+        SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" seed --file "$ROOT/apps/schema/seed_demo.sql" >>"$S_DIR/log/schema.log" 2>&1 ||
+        die "the schema could not be created; see $S_DIR/log/schema.log"
+}
+
+stack_services() {
+    local name
+    for name in $STACK_SERVICES; do stack_start "$name"; done
+}
+
+stack_down() {
+    local name pg=
+    for name in "${!PID[@]}"; do
+        case $name in mqbroker | mqnamesrv) ;; *) kill "${PID[$name]}" 2>/dev/null || true ;; esac
+    done
+    for name in $STACK_SERVICES; do [ -z "${PID[$name]:-}" ] || wait_gone "$name" || stack_kill "$name"; done
+    for name in mqbroker mqnamesrv; do
+        [ -n "${PID[$name]:-}" ] || continue
+        kill "${PID[$name]}" 2>/dev/null || true
+        wait_gone "$name" || stack_kill "$name"
+    done
+    PID=()
+    [ ! -d "$S_DIR/postgres" ] || "$ROOT/tools/pg.sh" stop "$S_DIR/postgres" fast || pg=failed
+    [ -z "$pg" ]
+}
+
+# --- looking and asking ---
+
+ctl() { SHOP_DSN=$AUDIT_DSN "$S_BIN/shopctl" "$@"; }
+
+sql() { psql "$AUDIT_DSN" -XAtqc "$1"; } # QUERY: reads as the auditor
+
+# until_sql SECONDS QUERY: until it answers t.
+until_sql() {
+    local end=$((SECONDS + $1))
+    while [ "$(sql "$2")" != t ]; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.05
+    done
+}
+
+new_key() { cat /proc/sys/kernel/random/uuid; }
+
+# http METHOD URL [JSON] [KEY]: sets STATUS (000: no answer) and BODY; always succeeds.
+http() {
+    local out
+    out=$(curl -sS -m 30 -X "$1" -w '\n%{http_code}' ${3:+-H 'Content-Type: application/json' -d "$3"} \
+        ${4:+-H "Idempotency-Key: $4"} "$2" 2>/dev/null) || true
+    STATUS=${out##*$'\n'}
+    BODY=${out%$'\n'*}
+    STATUS=${STATUS:-000}
+}
+
+# member NAME: the text or number of that name in BODY.
+member() { sed -nE "s/.*\"$1\": *\"?([^\",}]*)\"?.*/\1/p" <<<"$BODY" | head -1; }
+
+failpoint() { http POST "${URL[$1-internal]}/admin/failpoints" "{\"spec\":\"$2\"}"; } # SERVICE SPEC
+
+# order_json USER ITEMS(goods:qty:price ...) WALLET [COUPON]: a request whose
+# amounts fit; sets REQUEST.
+order_json() {
+    local items='' goods=0 item id qty price fee=0
+    for item in $2; do
+        IFS=: read -r id qty price <<<"$item"
+        items+="${items:+,}{\"goods_id\":\"$id\",\"qty\":$qty,\"goods_price\":$price}"
+        goods=$((goods + qty * price))
+    done
+    [ "$goods" -gt 10000 ] || fee=1000
+    REQUEST="{\"user_id\":\"$1\",\"items\":[$items],\"money_paid\":$3,\"shipping_fee\":$fee,\"order_amount\":$((goods + fee)),\"address\":\"1 Main Street\",\"consignee\":\"A. Buyer\"${4:+,\"coupon_id\":\"$4\"}}"
+}
