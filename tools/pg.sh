@@ -73,7 +73,7 @@ stop() { # DIR MODE
 }
 
 watch_process() { # DIR PID
-    while kill -0 "$2" 2>/dev/null; do sleep 1; done
+    while kill -0 "$2" 2>/dev/null && [ -f "$1/data/postmaster.pid" ]; do sleep 1; done
     stop "$1" immediate
 }
 

@@ -76,8 +76,14 @@ static inline struct db_param db_null(void) { return (struct db_param){.kind = D
 static inline struct db_param db_i64(int64_t v) { return (struct db_param){.kind = DB_I64, .i = v}; }
 static inline struct db_param db_bool(bool v) { return (struct db_param){.kind = DB_BOOL, .i = v}; }
 /* NULL: SQL NULL. The statement's context gives the type (uuid, timestamptz, ...). */
-static inline struct db_param db_text(const char *s) { return (struct db_param){.kind = s ? DB_TEXT : DB_NULL, .p = s}; }
-static inline struct db_param db_bytes(const void *p, size_t n) { return (struct db_param){.kind = DB_BYTES, .p = p, .len = n}; }
+static inline struct db_param db_text(const char *s)
+{
+    return (struct db_param){.kind = s ? DB_TEXT : DB_NULL, .p = s};
+}
+static inline struct db_param db_bytes(const void *p, size_t n)
+{
+    return (struct db_param){.kind = DB_BYTES, .p = p, .len = n};
+}
 /* 0 means NULL: for optional ids. */
 static inline struct db_param db_id_or_null(int64_t id) { return id ? db_i64(id) : db_null(); }
 

@@ -14,7 +14,10 @@ enum event {
 #undef EVENT
     EVENT_COUNT
 };
-enum branch { BRANCH_NONE, BRANCH_STOCK, BRANCH_COUPON, BRANCH_BALANCE, BRANCH_PAY, BRANCH_POINTS, BRANCH_LOG, BRANCH_COUNT };
+enum branch {
+    BRANCH_NONE, BRANCH_STOCK, BRANCH_COUPON, BRANCH_BALANCE, BRANCH_PAY, BRANCH_POINTS, BRANCH_LOG,
+    BRANCH_COUNT
+};
 enum outcome { OUTCOME_NONE, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_DUPLICATE, OUTCOME_COUNT };
 
 /* Members present in an envelope (struct envelope.has). */
@@ -47,7 +50,8 @@ struct envelope {
 };
 
 /* Sending. Refuses (APP_E_INVALID) an envelope without the event's mandatory members. */
-int envelope_encode(const struct envelope *v, char **text, size_t *len, struct app_error *e) APP_CHECK; /* free(*text) */
+/* *text is malloc'd. */
+int envelope_encode(const struct envelope *v, char **text, size_t *len, struct app_error *e) APP_CHECK;
 /* Receiving. APP_E_INVALID: not JSON, v other than 1, unknown event, a member missing or wrong. */
 int envelope_decode(const void *body, size_t len, struct envelope *out, struct app_error *e) APP_CHECK;
 

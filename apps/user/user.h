@@ -36,10 +36,12 @@ int wallet_try(struct db *db, struct wallet_try *t, struct app_error *e) APP_CHE
 /* Pays back what the ledger says this order took; inside the transaction of the cancel. */
 int wallet_undo(struct db_conn *c, int64_t order_id) APP_CHECK;
 struct user_account { int64_t user_id, money, score; };
-int user_quote(struct db *db, int64_t user_id, struct user_account *out, struct app_error *e) APP_CHECK; /* refused USER_NOT_FOUND */
+/* Refused USER_NOT_FOUND. */
+int user_quote(struct db *db, int64_t user_id, struct user_account *out, struct app_error *e) APP_CHECK;
 
 /* points_repo.c; inside the consumer's transaction. *out: done, empty (nothing to do), duplicate. */
 /* floor((amount + the wallet's part of the order) / 100) points. */
-int points_earn(struct db_conn *c, int64_t pay_id, int64_t order_id, int64_t user_id, int64_t amount, enum outcome *out) APP_CHECK;
+int points_earn(struct db_conn *c, int64_t pay_id, int64_t order_id, int64_t user_id, int64_t amount,
+                enum outcome *out) APP_CHECK;
 /* Takes back what the ledger says this payment earned, or leaves a tombstone. */
 int points_reverse(struct db_conn *c, int64_t pay_id, enum outcome *out) APP_CHECK;

@@ -1,0 +1,130 @@
+/* audit: runs every invariant (apps/schema/invariants.sql) and prints the table; exit status 1 when one
+ * has rows.
+ *
+ * The invariants hold when the shop is at rest. --wait gives it time to come to rest: i10 ("nothing is
+ * stuck") is asked until it is empty or the time is over; then all of them are judged, whatever the
+ * outcome of the waiting. */
+#include "apps/shopctl/shopctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct app_option options[] = {
+    {"dsn", APP_TEXT, NULL, 1, 1000, "PostgreSQL connection string; role shop_auditor suffices", true},
+    {"wait", APP_INT, "0", 0, 3600, "wait up to this long until nothing is under way any more, seconds", false},
+    {NULL, APP_TEXT, NULL, 0, 0, NULL, false},
+};
+enum { POLL_MS = 200 };
+
+static const struct db_stmt STUCK = {"ctl_stuck", "SELECT count(*) AS n FROM audit.i10"};
+static const struct db_stmt RUN = {"ctl_audit", "SELECT name, title, violations, sample FROM audit.run()"};
+
+/* --- waiting --- */
+
+static int stuck_body(struct db_conn *c, void *arg)
+{
+    struct db_rows r;
+    const int rc = db_query(c, &STUCK, &r);
+    if (rc != 0)
+        return rc;
+    *(int64_t *)arg = db_get_i64(&r, 0, "n");
+    return db_rows_end(&r);
+}
+
+static int wait_for_rest(struct db *db, int64_t wait_s, struct app_error *e)
+{
+    const int64_t start = timing_mono_ms(), deadline = start + wait_s * 1000;
+    int64_t stuck = 0;
+    for (;;) {
+        const int rc = db_read(db, stuck_body, &stuck, e);
+        if (rc != 0)
+            return rc;
+        if (stuck == 0 || timing_mono_ms() >= deadline)
+            break;
+        timing_sleep_ms(POLL_MS);
+    }
+    const double waited_s = (double)(timing_mono_ms() - start) / 1000;
+    if (stuck == 0)
+        printf("at rest after %.1f s\n", waited_s);
+    else
+        printf("not at rest after %.1f s: %lld still under way\n", waited_s, (long long)stuck);
+    return 0;
+}
+
+/* --- the table --- */
+
+struct audit {
+    struct ctl_table *table;
+    int64_t violated, checked;
+};
+
+static int audit_row(struct audit *a, struct db_rows *r, int row, struct app_error *e)
+{
+    char count[24];
+    const int64_t n = db_get_i64(r, row, "violations");
+    (void)snprintf(count, sizeof count, "%lld", (long long)n);
+    const char *const cells[] = {db_get_text(r, row, "name"), db_get_text(r, row, "title"), count, n == 0 ? "ok" : "VIOLATED",
+                                 db_get_text_or(r, row, "sample", "")};
+    a->checked++;
+    a->violated += n > 0;
+    return table_row(a->table, cells, e);
+}
+
+static int audit_body(struct db_conn *c, void *arg)
+{
+    struct audit *a = arg;
+    struct db_rows r;
+    int rc = db_query(c, &RUN, &r);
+    if (rc != 0)
+        return rc;
+    for (int i = 0; i < db_count(&r) && rc == 0; i++)
+        rc = audit_row(a, &r, i, db_error(c));
+    const int ended = db_rows_end(&r);
+    return rc != 0 ? rc : ended;
+}
+
+/* One statement, hence one snapshot: all invariants are judged at the same instant. */
+static int judge(struct db *db, struct audit *a, struct app_error *e)
+{
+    static const struct ctl_column columns[] = {{"NAME", COL_LEFT}, {"WHAT MUST HOLD", COL_LEFT}, {"ROWS", COL_RIGHT},
+                                                {"", COL_LEFT}, {"EXAMPLE", COL_WRAP}, {NULL, 0}};
+    struct db_conn *c;
+    int rc = table_new(columns, &a->table, e);
+    if (rc != 0)
+        return rc;
+    if ((rc = db_acquire(db, &c, e)) == 0) {
+        rc = audit_body(c, a);
+        if (rc != 0)
+            *e = *db_error(c);
+        db_release(db, c);
+    }
+    if (rc == 0)
+        return table_print(a->table, NULL, e);
+    table_free(a->table);
+    return rc;
+}
+
+static int run(const struct ctl *c, struct app_error *e)
+{
+    struct db *db;
+    struct audit a = {.table = NULL};
+    const int64_t wait_s = app_int(c->settings, "wait");
+    int rc = ctl_open(c, &db, e);
+    if (rc != 0)
+        return rc;
+    if (wait_s > 0)
+        rc = wait_for_rest(db, wait_s, e);
+    if (rc == 0)
+        rc = judge(db, &a, e);
+    db_close(db);
+    if (rc != 0)
+        return rc;
+    if (a.violated > 0)
+        printf("%lld of %lld invariants are violated\n", (long long)a.violated, (long long)a.checked);
+    else
+        printf("all %lld invariants hold\n", (long long)a.checked);
+    return a.violated > 0 ? CTL_FOUND : CTL_OK;
+}
+
+const struct ctl_command ctl_audit = {.name = "audit", .arguments = "", .options = options, .run = run,
+                                      .summary = "check the invariants of the shop; exit status 1 when one does not hold"};
