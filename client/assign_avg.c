@@ -1,5 +1,6 @@
-/* The averaging strategy: contiguous shares in member order, the first `queues mod members` members one queue
- * more; with more members than queues the last members get none. All members must use the same strategy. */
+/* The averaging strategy: contiguous shares in member order, the first `queues mod members` members
+ * one queue more; with more members than queues the last members get none. All members must use the
+ * same strategy. */
 #include "client/assign_avg.h"
 
 struct share assign_avg(size_t queues, size_t members, size_t own)

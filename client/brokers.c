@@ -1,8 +1,9 @@
 /* The brokers an instance knows: names, clusters and addresses by id (0 is the master).
  *
- * They come with route answers (every topic's route names its brokers) and, for transaction producers, with
- * the cluster information of a name server, because a check-back may come from a broker whose topics this
- * process has not used yet. A broker that no cached route names any more is forgotten.
+ * They come with route answers (every topic's route names its brokers) and, for transaction
+ * producers, with the cluster information of a name server, because a check-back may come from a
+ * broker whose topics this process has not used yet. A broker that no cached route names any more
+ * is forgotten.
  *
  * Runs on: the loop. */
 #include "client/brokers.h"
@@ -29,7 +30,8 @@ void broker_free(void *p)
     free(b);
 }
 
-static struct broker *broker_get_or_new(struct hp_client *c, struct slice name, struct slice cluster)
+static struct broker *broker_get_or_new(struct hp_client *c, struct slice name,
+                                        struct slice cluster)
 {
     struct broker *b = map_get(c->routes.brokers, name);
     if (b)
@@ -122,7 +124,8 @@ static int apply_entry(struct hp_client *c, const json_t *entry, struct err *e)
     struct broker_data data = {.cluster = json_get_str(entry, "cluster"),
                                .broker_name = json_get_str(entry, "brokerName")};
     if (!data.broker_name.p || !json_is_object(addrs))
-        return err_set(e, E_PROTO, "cluster information: a broker without brokerName or brokerAddrs");
+        return err_set(e, E_PROTO,
+                       "cluster information: a broker without brokerName or brokerAddrs");
     data.addrs = calloc(json_object_size(addrs) + 1, sizeof *data.addrs);
     if (!data.addrs)
         return E_NOMEM;

@@ -1,12 +1,12 @@
 /* Requests whose asker may go away.
  *
- * rpc_call promises its callback exactly once and cannot be taken back: a long poll may be under way for half
- * a minute when its consumer is freed. Each call is therefore a small object of its own; its asker keeps it
- * in a list and can let go of it, after which the answer is thrown away. At the end of an instance, rpc_close
- * fails whatever is pending, and the objects go with it.
+ * rpc_call promises its callback exactly once and cannot be taken back: a long poll may be under
+ * way for half a minute when its consumer is freed. Each call is therefore a small object of its
+ * own; its asker keeps it in a list and can let go of it, after which the answer is thrown away. At
+ * the end of an instance, rpc_close fails whatever is pending, and the objects go with it.
  *
- * Name servers are all equal: the client stays with one while it answers and moves on, round robin, when it
- * does not. An answer with any code counts as an answer.
+ * Name servers are all equal: the client stays with one while it answers and moves on, round robin,
+ * when it does not. An answer with any code counts as an answer.
  *
  * Runs on: the loop. */
 #include <stdlib.h>
@@ -54,8 +54,8 @@ static struct call *call_new(struct hp_client *c, struct list *owner, rpc_done d
     return k;
 }
 
-int client_call(struct hp_client *c, struct list *owner, const struct rpc_request *q, rpc_done done, void *arg,
-                struct err *e)
+int client_call(struct hp_client *c, struct list *owner, const struct rpc_request *q, rpc_done done,
+                void *arg, struct err *e)
 {
     struct call *k = call_new(c, owner, done, arg);
     if (!k)
@@ -71,7 +71,8 @@ static void on_ns_answer(void *arg, const struct rpc_result *res);
 static int ask_name_server(struct call *k, struct err *e)
 {
     struct hp_client *c = k->c;
-    const struct hdr_get_routeinfo hdr = {.topic = slice_str(k->topic), .accept_standard_json_only = true};
+    const struct hdr_get_routeinfo hdr = {.topic = slice_str(k->topic),
+                                          .accept_standard_json_only = true};
     const struct rpc_request q = {
         .address = slice_str(c->name_servers[c->name_server]),
         .code = k->code,
@@ -87,7 +88,8 @@ static void on_ns_answer(void *arg, const struct rpc_result *res)
     struct call *k = arg;
     struct hp_client *c = k->c;
     if (res->status && res->status != E_SHUTDOWN) {
-        CLIENT_LOG(c, HP_LOG_WARN, "name server %s does not answer: %s", res->address, res->error.text);
+        CLIENT_LOG(c, HP_LOG_WARN, "name server %s does not answer: %s", res->address,
+                   res->error.text);
         c->name_server = (c->name_server + 1) % c->name_server_n;
         struct err e = {0};
         if (k->done && k->tries_left && ask_name_server(k, &e) == 0)
@@ -96,8 +98,8 @@ static void on_ns_answer(void *arg, const struct rpc_result *res)
     on_answer(k, res);
 }
 
-int ns_call(struct hp_client *c, struct list *owner, int32_t code, struct slice topic, rpc_done done, void *arg,
-            struct err *e)
+int ns_call(struct hp_client *c, struct list *owner, int32_t code, struct slice topic,
+            rpc_done done, void *arg, struct err *e)
 {
     struct call *k = call_new(c, owner, done, arg);
     if (!k)

@@ -14,12 +14,12 @@
 
 /* rpc_call whose answer can be given up: `owner` (a list of its asker) holds it until done ran.
  * Returns as rpc_call does; on an error done never runs. */
-int client_call(struct hp_client *c, struct list *owner, const struct rpc_request *q, rpc_done done, void *arg,
-                struct err *e) HP_MUST_USE;
+int client_call(struct hp_client *c, struct list *owner, const struct rpc_request *q, rpc_done done,
+                void *arg, struct err *e) HP_MUST_USE;
 /* Asks a name server: the current one, and after a transport failure each of the others once.
  * code: GET_ROUTEINFO_BY_TOPIC (topic is copied) or GET_BROKER_CLUSTER_INFO (topic null). */
-int ns_call(struct hp_client *c, struct list *owner, int32_t code, struct slice topic, rpc_done done, void *arg,
-            struct err *e) HP_MUST_USE;
+int ns_call(struct hp_client *c, struct list *owner, int32_t code, struct slice topic,
+            rpc_done done, void *arg, struct err *e) HP_MUST_USE;
 /* The callbacks of every call in the list will not run. */
 void calls_cancel(struct list *owner);
 bool calls_idle(const struct list *owner);
@@ -89,11 +89,13 @@ void route_suspect(struct hp_client *c, struct slice topic);
 /* Knows every broker of the cluster from now on, not only those of used topics. */
 void cluster_info_want(struct hp_client *c);
 const struct broker *broker_of(const struct hp_client *c, const char *name);
-const char *broker_address(const struct broker *b, int64_t id); /* NULL when absent; b may be NULL */
+const char *broker_address(const struct broker *b,
+                           int64_t id); /* NULL when absent; b may be NULL */
 const char *broker_any_address(const struct broker *b);
 /* Takes the brokers of a 106 answer; marks them as known. */
 int cluster_info_apply(struct hp_client *c, struct slice body, struct err *e) HP_MUST_USE;
-/* The answer was needed once only: forgets its brokers unless a route names them or they are wanted. */
+/* The answer was needed once only: forgets its brokers unless a route names them or they are
+ * wanted. */
 void cluster_info_done(struct hp_client *c);
 
 /* --- heartbeat.c --- */
@@ -157,9 +159,10 @@ int sync_init(struct sync *s, struct hp_error *err);
 void sync_post(struct sync *s); /* any thread, once */
 void sync_wait(struct sync *s); /* waits and destroys */
 
-/* Runs fn(arg) on the loop and waits for its return. Not from the loop (then HP_E_STATE): that would be a
- * callback of the library calling a function that waits. */
-int client_run(struct hp_client *c, void (*fn)(void *arg), void *arg, struct hp_error *err) HP_MUST_USE;
+/* Runs fn(arg) on the loop and waits for its return. Not from the loop (then HP_E_STATE): that
+ * would be a callback of the library calling a function that waits. */
+int client_run(struct hp_client *c, void (*fn)(void *arg), void *arg,
+               struct hp_error *err) HP_MUST_USE;
 /* Not from the loop thread: HP_E_STATE. Any thread. */
 int check_may_wait(const struct hp_client *c, struct hp_error *err);
 
@@ -172,7 +175,7 @@ struct background {
 int background_start(struct hp_client *c, struct background *b);
 
 /* Called by the instance for what brokers push. */
-void producers_check(struct hp_client *c, const struct rpc_push *push);        /* 39: tx_producer.c */
+void producers_check(struct hp_client *c, const struct rpc_push *push); /* 39: tx_producer.c */
 void consumers_group_changed(struct hp_client *c, struct slice group);         /* 40: rebalance.c */
 void consumers_route_changed(struct hp_client *c, const struct route *r);      /* rebalance.c */
 void consumers_registered(struct hp_client *c);                                /* rebalance.c */

@@ -3,15 +3,15 @@
  *   delivery_new (loop) -> pool -> run_delivery (worker) -> mail -> on_consumed (loop)
  *      success or broadcasting: delivery_finish        otherwise: give_back
  *
- * A delivery belongs to its queue's process queue all the time and to exactly one place besides: the pool, a
- * send-back, or the timer that consumes it again. That place is counted in queue and consumer (in_flight); a
- * lost queue lives until the count is zero.
+ * A delivery belongs to its queue's process queue all the time and to exactly one place besides:
+ * the pool, a send-back, or the timer that consumes it again. That place is counted in queue and
+ * consumer (in_flight); a lost queue lives until the count is zero.
  *
- * A message whose queue was lost before its callback began is skipped: another member will get it. One whose
- * callback already runs cannot be stopped; its result is ignored.
+ * A message whose queue was lost before its callback began is skipped: another member will get it.
+ * One whose callback already runs cannot be stopped; its result is ignored.
  *
- * A body that cannot be inflated fails like a callback that says RECONSUME_LATER, so it ends in %DLQ% where
- * somebody sees it. Threads: as drawn. */
+ * A body that cannot be inflated fails like a callback that says RECONSUME_LATER, so it ends in
+ * %DLQ% where somebody sees it. Threads: as drawn. */
 #include "client/push_priv.h"
 
 #include <stdlib.h>
@@ -116,7 +116,8 @@ static void on_consumed(struct mail *mail)
     } else if (d->result == HP_CONSUME_SUCCESS) {
         delivery_finish(d);
     } else if (k->o.model == HP_BROADCASTING) {
-        CLIENT_LOG(k->c, HP_LOG_WARN, "broadcast message at offset %lld of %s:%d failed and is dropped",
+        CLIENT_LOG(k->c, HP_LOG_WARN,
+                   "broadcast message at offset %lld of %s:%d failed and is dropped",
                    (long long)d->entry.offset, q->ts->sub.topic, q->id);
         delivery_finish(d);
     } else {

@@ -1,11 +1,12 @@
 /* hp_create_topic: makes a topic on every master of a cluster and waits until it can be used.
  *
- *   ask a name server for the clusters (106) -> 17 to each master -> ask for the route (105) until it names every
- *   one of them, every 100 ms, at most until the deadline
+ *   clusters from a name server (106) -> 17 to each master -> the route (105), every 100 ms until
+ *   it names every one of them, at most until the deadline
  *
  * The whole operation is one object of the calling thread, which waits for the last step. A broker
- * that refuses ends it with that broker's reason; brokers that had agreed keep the topic (creating again is
- * harmless). Source: DefaultMQAdminExt.createAndUpdateTopicConfig. Runs on: the loop, after the call. */
+ * that refuses ends it with that broker's reason; brokers that had agreed keep the topic (creating
+ * again is harmless). Source: DefaultMQAdminExt.createAndUpdateTopicConfig. Runs on: the loop,
+ * after the call. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -43,8 +44,9 @@ static void on_timeout(struct timer *t)
 {
     struct create *x = LIST_ENTRY(t, struct create, timer);
     if (!x->error.code)
-        error_set(&x->error, HP_E_TIMEOUT, "topic %s: no end within the timeout (%zu brokers known, %zu answers missing)",
-             x->topic, x->broker_n, x->waiting);
+        error_set(&x->error, HP_E_TIMEOUT,
+                  "topic %s: no end within the timeout (%zu brokers known, %zu answers missing)",
+                  x->topic, x->broker_n, x->waiting);
     finish(x);
 }
 
@@ -90,12 +92,14 @@ static void on_created(void *arg, const struct rpc_result *res)
 {
     struct create *x = arg;
     if (res->status) {
-        error_set(&x->error, public_code(res->status), "creating topic %s at %s: %.180s", x->topic, res->address, res->error.text);
+        error_set(&x->error, public_code(res->status), "creating topic %s at %s: %.180s", x->topic,
+                  res->address, res->error.text);
         finish(x);
     } else if (res->response->code != RESP_SUCCESS) {
         const struct slice remark = res->response->remark;
-        error_set(&x->error, HP_E_BROKER, "broker %s refused topic %s with code %d: %.*s", res->address, x->topic,
-             res->response->code, (int)(remark.n < 150 ? remark.n : 150), remark.p ? remark.p : "");
+        error_set(&x->error, HP_E_BROKER, "broker %s refused topic %s with code %d: %.*s",
+                  res->address, x->topic, res->response->code,
+                  (int)(remark.n < 150 ? remark.n : 150), remark.p ? remark.p : "");
         x->error.broker_code = res->response->code;
         finish(x);
     } else if (--x->waiting == 0) {
@@ -113,7 +117,9 @@ static int create_at(struct create *x, const char *addr, struct err *e)
         .perm = PERM_READ | PERM_WRITE,
         .topic_filter_type = SLICE_LIT("SINGLE_TAG"),
     };
-    const struct rpc_request q = {.address = slice_str(addr), .code = RC_UPDATE_AND_CREATE_TOPIC, .hdr = &hdr,
+    const struct rpc_request q = {.address = slice_str(addr),
+                                  .code = RC_UPDATE_AND_CREATE_TOPIC,
+                                  .hdr = &hdr,
                                   .timeout_ms = x->deadline_ms - clock_mono(x->c->clock)};
     return client_call(x->c, &x->calls, &q, on_created, x, e);
 }
@@ -126,7 +132,8 @@ static void create_everywhere(struct create *x)
         const struct broker *b = it.value;
         const char *master = broker_address(b, 0);
         struct err e = {0};
-        if (!b->from_cluster_info || strcmp(b->cluster, x->cluster) != 0 || !master || x->broker_n == BROKERS_MAX)
+        if (!b->from_cluster_info || strcmp(b->cluster, x->cluster) != 0 || !master ||
+            x->broker_n == BROKERS_MAX)
             continue;
         x->brokers[x->broker_n] = slice_dup(it.key);
         const int rc = x->brokers[x->broker_n] ? create_at(x, master, &e) : E_NOMEM;
@@ -140,7 +147,8 @@ static void create_everywhere(struct create *x)
         x->waiting++;
     }
     if (!x->broker_n) {
-        error_set(&x->error, HP_E_NO_ROUTE, "no cluster \"%s\" with a master is known to the name server", x->cluster);
+        error_set(&x->error, HP_E_NO_ROUTE,
+                  "no cluster \"%s\" with a master is known to the name server", x->cluster);
         finish(x);
     }
 }
@@ -168,23 +176,27 @@ static void start_on_loop(void *arg)
     struct create *x = arg;
     struct err e = {0};
     timer_start(&x->c->timers, &x->timer, x->deadline_ms - clock_mono(x->c->clock), on_timeout);
-    const int rc = ns_call(x->c, &x->calls, RC_GET_BROKER_CLUSTER_INFO, SLICE_NULL, on_clusters, x, &e);
+    const int rc = ns_call(x->c, &x->calls, RC_GET_BROKER_CLUSTER_INFO, SLICE_NULL, on_clusters, x,
+                           &e);
     if (rc) {
         error_from(&x->error, &e, rc, "asking for clusters");
         finish(x);
     }
 }
 
-int hp_create_topic(hp_client *c, const char *cluster, const char *topic, int queues, int64_t timeout_ms,
-                    struct hp_error *err)
+int hp_create_topic(hp_client *c, const char *cluster, const char *topic, int queues,
+                    int64_t timeout_ms, struct hp_error *err)
 {
     struct err e = {0};
     if (!cluster || !*cluster)
-        return error_set(err, HP_E_INVALID, "cluster is empty; brokers are in DefaultCluster unless configured otherwise");
+        return error_set(
+            err, HP_E_INVALID,
+            "cluster is empty; brokers are in DefaultCluster unless configured otherwise");
     if (!topic || topic_name_check(slice_str(topic), &e))
         return error_from(err, &e, E_INVAL, "topic");
     if (queues < 1 || queues > QUEUES_MAX)
-        return error_set(err, HP_E_INVALID, "queues = %d is not between 1 and %d", queues, QUEUES_MAX);
+        return error_set(err, HP_E_INVALID, "queues = %d is not between 1 and %d", queues,
+                         QUEUES_MAX);
     if (timeout_ms <= 0)
         return error_set(err, HP_E_INVALID, "timeout_ms has to be positive");
     struct create *x = calloc(1, sizeof *x);

@@ -1,8 +1,8 @@
 /* Errors as applications see them, and the library's log lines.
  *
- * Inside, errors are E_* codes of base/errors.def; at the public edge they become HP_E_*. The difference that
- * matters to a caller is whether a message may have been stored: HP_E_TIMEOUT and HP_E_UNKNOWN say "perhaps",
- * everything else says "no". Runs on any thread. */
+ * Inside, errors are E_* codes of base/errors.def; at the public edge they become HP_E_*. The
+ * difference that matters to a caller is whether a message may have been stored: HP_E_TIMEOUT and
+ * HP_E_UNKNOWN say "perhaps", everything else says "no". Runs on any thread. */
 #include "client/error.h"
 
 #include <stdio.h>
@@ -61,7 +61,8 @@ int error_set(struct hp_error *err, int code, const char *fmt, ...)
 
 int error_from(struct hp_error *err, const struct err *e, int code, const char *what)
 {
-    return error_set(err, public_code(code), "%s: %.200s", what, e->text[0] ? e->text : err_text(code));
+    return error_set(err, public_code(code), "%s: %.200s", what,
+                     e->text[0] ? e->text : err_text(code));
 }
 
 void client_logf(const struct client_log *log, enum hp_log_level level, const char *fmt, ...)

@@ -14,4 +14,5 @@ struct client_log {
     void *arg;
 };
 /* Any thread. Without a function, warnings and errors go to stderr. */
-void client_logf(const struct client_log *log, enum hp_log_level level, const char *fmt, ...) HP_PRINTF(3, 4);
+void client_logf(const struct client_log *log, enum hp_log_level level, const char *fmt, ...)
+    HP_PRINTF(3, 4);

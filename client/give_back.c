@@ -1,13 +1,13 @@
 /* Messages that could not be consumed go back to the broker.
  *
- *   1. CONSUMER_SEND_MSG_BACK (36) to the broker that has the message: it keeps a copy under %RETRY%group with
- *      a delay, or under %DLQ%group when the message has failed often enough;
+ *   1. CONSUMER_SEND_MSG_BACK (36) to the broker that has the message: it keeps a copy under
+ *      %RETRY%group with a delay, or under %DLQ%group when the message has failed often enough;
  *   2. if that fails: the message is sent as a new one to %RETRY%group at any broker of that topic;
  *   3. if that fails too: it is consumed here again after five seconds, as often as needed.
  * Until one of them succeeds the message stays unfinished, so its offset is not committed.
  *
- * A dead letter is 36 with delay level -1; in step 2 a reconsume count above the maximum makes the broker divert
- * it (a send compares ">", 36 compares ">=").
+ * A dead letter is 36 with delay level -1; in step 2 a reconsume count above the maximum makes the
+ * broker divert it (a send compares ">", 36 compares ">=").
  *
  * Sources: DefaultMQPushConsumerImpl.sendMessageBack, sendMessageBackAsNormalMessage,
  * ConsumeMessageConcurrentlyService.submitConsumeRequestLater (5.5.0). Runs on: the loop. */
@@ -17,8 +17,14 @@
 #include "client/push_priv.h"
 #include "proto/names.h"
 
-enum { GIVE_BACK_TIMEOUT_MS = 5000, CONSUME_AGAIN_MS = 5000, SEND_ATTEMPTS = 3, DELAY_LEVEL_BASE = 3,
-       DEAD_LETTER_LEVEL = -1, BROKER_CHOOSES_LEVEL = 0 };
+enum {
+    GIVE_BACK_TIMEOUT_MS = 5000,
+    CONSUME_AGAIN_MS = 5000,
+    SEND_ATTEMPTS = 3,
+    DELAY_LEVEL_BASE = 3,
+    DEAD_LETTER_LEVEL = -1,
+    BROKER_CHOOSES_LEVEL = 0
+};
 
 static void hold(struct delivery *d)
 {
@@ -26,7 +32,8 @@ static void hold(struct delivery *d)
     d->q->k->in_flight++;
 }
 
-/* The other place lets go of the delivery; false when its queue was lost meanwhile (d may be gone). */
+/* The other place lets go of the delivery; false when its queue was lost meanwhile (d may be
+ * gone). */
 static bool unhold(struct delivery *d)
 {
     struct queue *q = d->q;
@@ -68,8 +75,10 @@ static void on_resent(struct send_op *op)
     struct hp_consumer *k = d->q->k;
     const bool ok = op->error.code == 0;
     if (!ok)
-        CLIENT_LOG(k->c, HP_LOG_WARN, "message at offset %lld of %s:%d could not be given back, it is consumed here "
-                   "again: %s", (long long)d->entry.offset, d->q->ts->sub.topic, d->q->id, op->error.text);
+        CLIENT_LOG(k->c, HP_LOG_WARN,
+                   "message at offset %lld of %s:%d could not be given back, it is consumed here "
+                   "again: %s",
+                   (long long)d->entry.offset, d->q->ts->sub.topic, d->q->id, op->error.text);
     free(s);
     if (unhold(d)) {
         if (ok)
@@ -80,7 +89,10 @@ static void on_resent(struct send_op *op)
     consumer_maybe_idle(k);
 }
 
-static int32_t times_of(const struct delivery *d) { return d->m.reconsume_times + d->local_retries; }
+static int32_t times_of(const struct delivery *d)
+{
+    return d->m.reconsume_times + d->local_retries;
+}
 
 static struct slice origin_id(const struct delivery *d, char room[MSG_ID_MAX])
 {
@@ -102,9 +114,10 @@ static struct slice origin_topic(const struct delivery *d)
 
 static void retry_props(const struct delivery *d, bool dead, struct buf *out)
 {
-    static const char *const replaced[] = {PROP_RETRY_TOPIC, PROP_ORIGIN_MESSAGE_ID, PROP_DELAY, PROP_REAL_TOPIC,
-                                           PROP_REAL_QID, PROP_RECONSUME_TIME, PROP_MAX_RECONSUME_TIMES,
-                                           PROP_TRAN_MSG, NULL};
+    static const char *const replaced[] = {
+        PROP_RETRY_TOPIC,         PROP_ORIGIN_MESSAGE_ID, PROP_DELAY,
+        PROP_REAL_TOPIC,          PROP_REAL_QID,          PROP_RECONSUME_TIME,
+        PROP_MAX_RECONSUME_TIMES, PROP_TRAN_MSG,          NULL};
     char id[MSG_ID_MAX], level[16];
     snprintf(level, sizeof level, "%d", DELAY_LEVEL_BASE + times_of(d));
     props_str_copy_without(out, d->m.properties, replaced);
@@ -167,7 +180,8 @@ static void on_given_back(void *arg, const struct rpc_result *res)
                    (long long)d->entry.offset, d->q->ts->sub.topic, d->q->id, res->address,
                    res->status ? res->status : res->response->code,
                    res->status ? (int)strlen(res->error.text) : (int)res->response->remark.n,
-                   res->status ? res->error.text : (res->response->remark.p ? res->response->remark.p : ""));
+                   res->status ? res->error.text
+                               : (res->response->remark.p ? res->response->remark.p : ""));
     if (unhold(d)) {
         if (ok)
             delivery_finish(d);
@@ -186,13 +200,16 @@ void give_back(struct delivery *d)
     const struct hdr_send_msg_back hdr = {
         .offset = d->m.phys_offset,
         .group = slice_str(k->group),
-        .delay_level = d->result == HP_CONSUME_DEAD_LETTER ? DEAD_LETTER_LEVEL : BROKER_CHOOSES_LEVEL,
+        .delay_level = d->result == HP_CONSUME_DEAD_LETTER ? DEAD_LETTER_LEVEL
+                                                           : BROKER_CHOOSES_LEVEL,
         .origin_msg_id = origin_id(d, id),
         .origin_topic = origin_topic(d),
         .max_reconsume_times = k->o.max_reconsume_times,
     };
-    const struct rpc_request q = {.address = slice_str(master ? master : host), .code = RC_CONSUMER_SEND_MSG_BACK,
-                                  .hdr = &hdr, .timeout_ms = GIVE_BACK_TIMEOUT_MS};
+    const struct rpc_request q = {.address = slice_str(master ? master : host),
+                                  .code = RC_CONSUMER_SEND_MSG_BACK,
+                                  .hdr = &hdr,
+                                  .timeout_ms = GIVE_BACK_TIMEOUT_MS};
     struct err e = {0};
     if (client_call(k->c, &k->calls, &q, on_given_back, d, &e)) {
         send_again(d);

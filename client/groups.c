@@ -1,12 +1,12 @@
 /* What the brokers are told about this instance's groups: heartbeat bodies, and 35 when one leaves.
  *
- * A body names every producer and consumer of the instance, because the last heartbeat of a connection replaces what
- * the broker knew of it. Leaving is best effort: a broker that does not hear 35 forgets the group when the
- * connection ends or after 120 s, so the answers are waited for but not judged; each has the ordinary request
- * timeout as its bound.
+ * A body names every producer and consumer of the instance, because the last heartbeat of a
+ * connection replaces what the broker knew of it. Leaving is best effort: a broker that does not
+ * hear 35 forgets the group when the connection ends or after 120 s, so the answers are waited for
+ * but not judged; each has the ordinary request timeout as its bound.
  *
- * Invariant: `done` of unregister_group runs exactly once, after the last answer, possibly before it returns (when
- * no broker knows this instance).
+ * Invariant: `done` of unregister_group runs exactly once, after the last answer, possibly before
+ * it returns (when no broker knows this instance).
  * Sources: MQClientInstance.prepareHeartbeatData, unregisterClient (5.5.0). Runs on: the loop. */
 #include "client/groups.h"
 
@@ -31,7 +31,8 @@ static int fill_consumer(const struct hp_consumer *k, struct heartbeat_consumer 
     *out = (struct heartbeat_consumer){
         .group = slice_str(k->group),
         .consume_type = SLICE_LIT("CONSUME_PASSIVELY"),
-        .message_model = k->o.model == HP_BROADCASTING ? SLICE_LIT("BROADCASTING") : SLICE_LIT("CLUSTERING"),
+        .message_model = k->o.model == HP_BROADCASTING ? SLICE_LIT("BROADCASTING")
+                                                       : SLICE_LIT("CLUSTERING"),
         .from_where = from_where(k->o.from),
         .subs = calloc(k->sub_n + 1, sizeof *out->subs),
         .sub_n = k->sub_n,
@@ -40,7 +41,8 @@ static int fill_consumer(const struct hp_consumer *k, struct heartbeat_consumer 
         return E_NOMEM;
     for (size_t i = 0; i < k->sub_n; i++) {
         const struct subscription *s = &k->subs[i]->sub;
-        out->subs[i] = (struct heartbeat_sub){slice_str(s->topic), slice_str(s->sub_string), SLICE_LIT("TAG"), s->version};
+        out->subs[i] = (struct heartbeat_sub){slice_str(s->topic), slice_str(s->sub_string),
+                                              SLICE_LIT("TAG"), s->version};
     }
     return 0;
 }
@@ -61,7 +63,10 @@ int groups_encode(struct hp_client *c, struct buf *out)
             h.producers[h.producer_n++] = slice_str(LIST_ENTRY(l, struct hp_producer, link)->group);
     if (!rc)
         LIST_FOREACH(l, &c->consumers)
-            rc = fill_consumer(LIST_ENTRY(l, struct hp_consumer, link), &h.consumers[h.consumer_n++]) ? E_NOMEM : rc;
+            rc = fill_consumer(LIST_ENTRY(l, struct hp_consumer, link),
+                               &h.consumers[h.consumer_n++])
+                     ? E_NOMEM
+                     : rc;
     if (!rc)
         rc = heartbeat_encode(&h, out);
     for (size_t i = 0; i < h.consumer_n; i++)
@@ -100,11 +105,14 @@ void unregister_group(struct hp_client *c, struct slice producer_group, struct s
         return;
     }
     *x = (struct leaving){1, done, arg};
-    const struct hdr_unregister_client hdr = {slice_str(c->client_id), producer_group, consumer_group};
+    const struct hdr_unregister_client hdr = {slice_str(c->client_id), producer_group,
+                                              consumer_group};
     struct map_iter it = {0};
     while (map_next(c->heartbeats.peers, &it)) {
         const struct peer *p = it.value;
-        const struct rpc_request q = {.address = slice_str(p->addr), .code = RC_UNREGISTER_CLIENT, .hdr = &hdr,
+        const struct rpc_request q = {.address = slice_str(p->addr),
+                                      .code = RC_UNREGISTER_CLIENT,
+                                      .hdr = &hdr,
                                       .timeout_ms = c->request_timeout_ms};
         struct err e = {0};
         if (p->known && client_call(c, &c->heartbeats.calls, &q, on_unregistered, x, &e) == 0)

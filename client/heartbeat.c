@@ -1,16 +1,18 @@
 /* Heartbeats: how brokers know which groups live at this end of a connection.
  *
- * A broker keys a client by its connection, so a registration is worth exactly as long as the connection it
- * was made on. One `peer` for each broker address that should know us: every master, and the slaves too when
- * this instance consumes. A peer is told when it is new, when the set of groups changed (the epoch moved), when
- * its connection was lost, and every heartbeat_ms. After a failure it is told again in one, two, then every four
- * seconds: a broker that comes back has check-backs to ask that cannot wait for a whole period.
+ * A broker keys a client by its connection, so a registration is worth exactly as long as the
+ * connection it was made on. One `peer` for each broker address that should know us: every master,
+ * and the slaves too when this instance consumes. A peer is told when it is new, when the set of
+ * groups changed (the epoch moved), when its connection was lost, and every heartbeat_ms. After a
+ * failure it is told again in one, two, then every four seconds: a broker that comes back has
+ * check-backs to ask that cannot wait for a whole period.
  *
- * heartbeat_before serves transactions: a half message must not be stored at a broker that could not ask back
- * about it, so an unregistered peer gets its heartbeat queued on the same connection ahead of the half.
+ * heartbeat_before serves transactions: a half message must not be stored at a broker that could
+ * not ask back about it, so an unregistered peer gets its heartbeat queued on the same connection
+ * ahead of the half.
  *
- * Invariants: `registered` implies the answer was for the present epoch; a peer with a heartbeat under way is
- * not freed (its answer comes back to it, at the latest when rpc_close fails it).
+ * Invariants: `registered` implies the answer was for the present epoch; a peer with a heartbeat
+ * under way is not freed (its answer comes back to it, at the latest when rpc_close fails it).
  * Sources: MQClientInstance.sendHeartbeatToAllBrokerWithLock, ClientHousekeepingService (5.5.0).
  * Runs on: the loop. */
 #include <stdlib.h>
@@ -50,13 +52,14 @@ static void on_beat(void *arg, const struct rpc_result *res)
         if (news && p->registered)
             consumers_registered(c);
     } else {
-        const int64_t wait = (int64_t)RETRY_MS << (p->failures < RETRY_DOUBLINGS ? p->failures : RETRY_DOUBLINGS);
+        const int64_t wait = (int64_t)RETRY_MS
+                             << (p->failures < RETRY_DOUBLINGS ? p->failures : RETRY_DOUBLINGS);
         p->failures++;
         p->registered = p->known = false;
         p->next_ms = now + (wait < c->heartbeat_ms ? wait : c->heartbeat_ms);
         if (res->status != E_SHUTDOWN)
-            CLIENT_LOG(c, p->failures > 1 ? HP_LOG_WARN : HP_LOG_INFO, "heartbeat to %s failed: %s", p->addr,
-                       res->status ? res->error.text : "the broker refused it");
+            CLIENT_LOG(c, p->failures > 1 ? HP_LOG_WARN : HP_LOG_INFO, "heartbeat to %s failed: %s",
+                       p->addr, res->status ? res->error.text : "the broker refused it");
     }
     heartbeats_kick(c);
 }
@@ -76,8 +79,11 @@ static void send_beat(struct hp_client *c, struct peer *p)
 {
     const struct slice body = body_now(c);
     const struct iovec iov = {(void *)(uintptr_t)body.p, body.n};
-    const struct rpc_request q = {.address = slice_str(p->addr), .code = RC_HEART_BEAT, .body = &iov,
-                                  .body_n = 1, .timeout_ms = c->request_timeout_ms};
+    const struct rpc_request q = {.address = slice_str(p->addr),
+                                  .code = RC_HEART_BEAT,
+                                  .body = &iov,
+                                  .body_n = 1,
+                                  .timeout_ms = c->request_timeout_ms};
     struct err e = {0};
     struct beat *b = malloc(sizeof *b);
     p->next_ms = clock_mono(c->clock) + RETRY_MS;

@@ -1,8 +1,10 @@
-/* Decompression of message bodies: zlib from every client, LZ4 frames and zstd from 5.x Java producers.
+/* Decompression of message bodies: zlib from every client, LZ4 frames and zstd from 5.x Java
+ * producers.
  *
- * Each codec is fed whole and drained in pieces into a buffer with a bound, so that a small lying body cannot
- * take the consumer's memory. Input that ends early is corrupt, never "done".
- * Source: MessageSysFlag (codec bits), Lz4Compressor (frame format), ZstdCompressor. Runs on worker threads. */
+ * Each codec is fed whole and drained in pieces into a buffer with a bound, so that a small lying
+ * body cannot take the consumer's memory. Input that ends early is corrupt, never "done".
+ * Source: MessageSysFlag (codec bits), Lz4Compressor (frame format), ZstdCompressor. Runs on worker
+ * threads. */
 #include "client/inflate.h"
 
 #include <lz4frame.h>

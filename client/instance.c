@@ -1,16 +1,17 @@
 /* The instance: one loop thread with everything that talks to the network.
  *
- * hp_client_new starts the thread and opens, on it, timers, routes, heartbeats and rpc. hp_client_free takes
- * them down in reverse: rpc_close first fails every request that is still under way (long polls of freed
- * consumers among them), then nothing refers to routes and peers any more, then the timer handle closes, then
- * the loop ends. Producers and consumers must be gone before; that is asserted, because their memory would
- * otherwise be used after the loop.
+ * hp_client_new starts the thread and opens, on it, timers, routes, heartbeats and rpc.
+ * hp_client_free takes them down in reverse: rpc_close first fails every request that is still
+ * under way (long polls of freed consumers among them), then nothing refers to routes and peers any
+ * more, then the timer handle closes, then the loop ends. Producers and consumers must be gone
+ * before; that is asserted, because their memory would otherwise be used after the loop.
  *
- * Threads: application threads post mails and, if they must wait, wait on a semaphore of their own. The loop
- * never waits for anybody. A call that waits is refused when it comes from the loop itself (HP_E_STATE).
+ * Threads: application threads post mails and, if they must wait, wait on a semaphore of their own.
+ * The loop never waits for anybody. A call that waits is refused when it comes from the loop itself
+ * (HP_E_STATE).
  *
- * Brokers push two things this library serves: 39 (check a transaction) and 40 (a group's members changed).
- * Any other push that wants an answer gets code 3. */
+ * Brokers push two things this library serves: 39 (check a transaction) and 40 (a group's members
+ * changed). Any other push that wants an answer gets code 3. */
 #include <stdlib.h>
 
 #include "client/client_priv.h"
@@ -34,7 +35,9 @@ void sync_wait(struct sync *s)
 int check_may_wait(const struct hp_client *c, struct hp_error *err)
 {
     if (loop_is_current(&c->loop))
-        return error_set(err, HP_E_STATE, "called from a callback on the library's loop thread, where nothing may wait");
+        return error_set(
+            err, HP_E_STATE,
+            "called from a callback on the library's loop thread, where nothing may wait");
     return 0;
 }
 
@@ -43,7 +46,8 @@ int client_run(struct hp_client *c, void (*fn)(void *arg), void *arg, struct hp_
     const int rc = check_may_wait(c, err);
     if (rc)
         return rc;
-    return loop_call(&c->loop, fn, arg) ? error_set(err, HP_E_CLOSED, "the client is shut down") : 0;
+    return loop_call(&c->loop, fn, arg) ? error_set(err, HP_E_CLOSED, "the client is shut down")
+                                        : 0;
 }
 
 static void background_work(uv_work_t *w)
@@ -156,8 +160,8 @@ static void client_destroy(struct hp_client *c)
     free(c);
 }
 
-static int client_from(struct hp_client **out, const struct hp_client_options *o, struct client_settings *s,
-                       struct hp_error *err)
+static int client_from(struct hp_client **out, const struct hp_client_options *o,
+                       struct client_settings *s, struct hp_error *err)
 {
     struct hp_client *c = calloc(1, sizeof *c);
     if (!c)
@@ -221,7 +225,8 @@ void hp_client_free(hp_client *c)
         return;
     struct closing x = {.c = c};
     if (sync_init(&x.done, NULL) || client_run(c, close_on_loop, &x, NULL)) {
-        CLIENT_LOG(c, HP_LOG_ERROR, "hp_client_free called inside a callback of the loop: not freed");
+        CLIENT_LOG(c, HP_LOG_ERROR,
+                   "hp_client_free called inside a callback of the loop: not freed");
         return;
     }
     sync_wait(&x.done);

@@ -1,9 +1,10 @@
 /* hp_message: what an application wants to send.
  *
- * A message is a topic, a body and an ordered list of properties. Tag, keys and delay level are properties
- * with reserved names; the setters keep applications from setting those by hand and from putting the two
- * separator bytes of the property string into a value, which Java accepts and thereby turns one property
- * into two. Nothing here touches the network; a message belongs to one thread at a time. */
+ * A message is a topic, a body and an ordered list of properties. Tag, keys and delay level are
+ * properties with reserved names; the setters keep applications from setting those by hand and from
+ * putting the two separator bytes of the property string into a value, which Java accepts and
+ * thereby turns one property into two. Nothing here touches the network; a message belongs to one
+ * thread at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,15 +14,58 @@
 
 /* Source: MessageConst.STRING_HASH_SET of 5.5.0. */
 static const char *const RESERVED[] = {
-    "TRACE_CONTEXT", "KEYS", "TAGS", "WAIT", "DELAY", "RETRY_TOPIC", "REAL_TOPIC", "REAL_QID", "TRAN_MSG",
-    "PGROUP", "MIN_OFFSET", "MAX_OFFSET", "BUYER_ID", "ORIGIN_MESSAGE_ID", "TRANSFER_FLAG",
-    "CORRECTION_FLAG", "MQ2_FLAG", "RECONSUME_TIME", "MSG_REGION", "UNIQ_KEY", "MAX_RECONSUME_TIMES",
-    "CONSUME_START_TIME", "POP_CK", "POP_CK_OFFSET", "1ST_POP_TIME", "TRANSACTION_ID",
-    "TRAN_PREPARED_QUEUE_OFFSET", "TRANSACTION_CHECK_TIMES", "INSTANCE_ID", "CORRELATION_ID",
-    "REPLY_TO_CLIENT", "TTL", "ARRIVE_TIME", "PUSH_REPLY_TIME", "CLUSTER", "MSG_TYPE", "INNER_MULTI_QUEUE_OFFSET",
-    "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS", "TIMER_ENQUEUE_MS", "TIMER_DEQUEUE_MS",
-    "TIMER_ROLL_TIMES", "TIMER_OUT_MS", "TIMER_DEL_UNIQKEY", "TIMER_DELAY_LEVEL", "INNER_NUM", "INNER_BASE",
-    "DUP_INFO", "__transactionId__", "TRACE_ON", "__CRC32#",
+    "TRACE_CONTEXT",
+    "KEYS",
+    "TAGS",
+    "WAIT",
+    "DELAY",
+    "RETRY_TOPIC",
+    "REAL_TOPIC",
+    "REAL_QID",
+    "TRAN_MSG",
+    "PGROUP",
+    "MIN_OFFSET",
+    "MAX_OFFSET",
+    "BUYER_ID",
+    "ORIGIN_MESSAGE_ID",
+    "TRANSFER_FLAG",
+    "CORRECTION_FLAG",
+    "MQ2_FLAG",
+    "RECONSUME_TIME",
+    "MSG_REGION",
+    "UNIQ_KEY",
+    "MAX_RECONSUME_TIMES",
+    "CONSUME_START_TIME",
+    "POP_CK",
+    "POP_CK_OFFSET",
+    "1ST_POP_TIME",
+    "TRANSACTION_ID",
+    "TRAN_PREPARED_QUEUE_OFFSET",
+    "TRANSACTION_CHECK_TIMES",
+    "INSTANCE_ID",
+    "CORRELATION_ID",
+    "REPLY_TO_CLIENT",
+    "TTL",
+    "ARRIVE_TIME",
+    "PUSH_REPLY_TIME",
+    "CLUSTER",
+    "MSG_TYPE",
+    "INNER_MULTI_QUEUE_OFFSET",
+    "TIMER_DELAY_SEC",
+    "TIMER_DELAY_MS",
+    "TIMER_DELIVER_MS",
+    "TIMER_ENQUEUE_MS",
+    "TIMER_DEQUEUE_MS",
+    "TIMER_ROLL_TIMES",
+    "TIMER_OUT_MS",
+    "TIMER_DEL_UNIQKEY",
+    "TIMER_DELAY_LEVEL",
+    "INNER_NUM",
+    "INNER_BASE",
+    "DUP_INFO",
+    "__transactionId__",
+    "TRACE_ON",
+    "__CRC32#",
 };
 
 static bool is_reserved(const char *name)

@@ -1,11 +1,12 @@
 /* Building what is sent.
  *
- * Runs on the sending application's thread: compression and copying are paid by who sends, and the loop only
- * writes. The result is independent of broker and queue, so a retry sends the same bytes with another header.
+ * Runs on the sending application's thread: compression and copying are paid by who sends, and the
+ * loop only writes. The result is independent of broker and queue, so a retry sends the same bytes
+ * with another header.
  *
- * Checks here save a round trip or a stored message nobody can use: topic letters, system topics, empty
- * bodies (5.x brokers fail on them), size before compression (as Java's Validators do), properties that
- * exceed the record's 16-bit length.
+ * Checks here save a round trip or a stored message nobody can use: topic letters, system topics,
+ * empty bodies (5.x brokers fail on them), size before compression (as Java's Validators do),
+ * properties that exceed the record's 16-bit length.
  *
  * Sources: DefaultMQProducerImpl.sendKernelImpl, Validators, MessageBatch (5.5.0). */
 #include "client/message_build.h"
@@ -29,16 +30,20 @@ static int check_topic(const char *topic, struct hp_error *err)
     if (rc)
         return error_from(err, &e, E_INVAL, "topic");
     if (topic_send_forbidden(t))
-        return error_set(err, HP_E_INVALID, "topic %s is a system topic that clients may not send to", topic);
+        return error_set(err, HP_E_INVALID,
+                         "topic %s is a system topic that clients may not send to", topic);
     return 0;
 }
 
 static int check_body(size_t n, size_t max, struct hp_error *err)
 {
     if (n == 0)
-        return error_set(err, HP_E_INVALID, "the message body is empty; brokers refuse empty bodies");
+        return error_set(err, HP_E_INVALID,
+                         "the message body is empty; brokers refuse empty bodies");
     if (n > max)
-        return error_set(err, HP_E_TOO_BIG, "the message body has %zu bytes, more than max_message_size = %zu", n, max);
+        return error_set(err, HP_E_TOO_BIG,
+                         "the message body has %zu bytes, more than max_message_size = %zu", n,
+                         max);
     return 0;
 }
 
@@ -53,7 +58,8 @@ static int check_props(const struct buf *props, struct hp_error *err)
     switch (buf_error(props)) {
     case 0: return 0;
     case E_TOOBIG:
-        return error_set(err, HP_E_TOO_BIG, "the properties take more than %d bytes", MESSAGE_PROPERTIES_MAX);
+        return error_set(err, HP_E_TOO_BIG, "the properties take more than %d bytes",
+                         MESSAGE_PROPERTIES_MAX);
     case E_NOMEM: return error_set(err, HP_E_NOMEM, "out of memory for a message");
     default: return error_set(err, HP_E_INVALID, "a property holds a byte 0x01 or 0x02");
     }
@@ -155,10 +161,12 @@ static int check_batch(const struct hp_message *const *msgs, size_t n, struct hp
         return error_set(err, HP_E_INVALID, "a batch cannot go to a retry topic");
     for (size_t i = 0; i < n; i++) {
         if (strcmp(msgs[i]->topic, msgs[0]->topic) != 0)
-            return error_set(err, HP_E_INVALID, "message %zu of the batch has topic %s, the first one %s", i,
-                        msgs[i]->topic, msgs[0]->topic);
+            return error_set(err, HP_E_INVALID,
+                             "message %zu of the batch has topic %s, the first one %s", i,
+                             msgs[i]->topic, msgs[0]->topic);
         if (msgs[i]->wait_store_ok != msgs[0]->wait_store_ok)
-            return error_set(err, HP_E_INVALID, "message %zu of the batch differs in wait_store_ok", i);
+            return error_set(err, HP_E_INVALID, "message %zu of the batch differs in wait_store_ok",
+                             i);
         if (message_prop_get(msgs[i], PROP_DELAY))
             return error_set(err, HP_E_INVALID, "message %zu of the batch has a delay level", i);
         if (msgs[i]->body_n == 0)
@@ -167,14 +175,16 @@ static int check_batch(const struct hp_message *const *msgs, size_t n, struct hp
     return 0;
 }
 
-static int add_item(struct outgoing *o, const struct hp_message *m, const char *unique_id, struct hp_error *err)
+static int add_item(struct outgoing *o, const struct hp_message *m, const char *unique_id,
+                    struct hp_error *err)
 {
     struct buf props;
     buf_init(&props, MESSAGE_PROPERTIES_MAX);
     add_message_props(&props, m, unique_id);
     const int rc = check_props(&props, err);
     if (!rc)
-        batch_add(&o->body, &(struct batch_item){m->flag, slice_of(m->body, m->body_n), buf_slice(&props)});
+        batch_add(&o->body,
+                  &(struct batch_item){m->flag, slice_of(m->body, m->body_n), buf_slice(&props)});
     buf_free(&props);
     return rc;
 }
@@ -214,8 +224,8 @@ void outgoing_fini(struct outgoing *o)
     buf_free(&o->body);
 }
 
-void outgoing_header(const struct outgoing *o, struct slice group, struct slice broker_name, int32_t queue_id,
-                     struct hdr_send_message *out)
+void outgoing_header(const struct outgoing *o, struct slice group, struct slice broker_name,
+                     int32_t queue_id, struct hdr_send_message *out)
 {
     *out = (struct hdr_send_message){
         .producer_group = group,

@@ -28,8 +28,8 @@ struct build_opts {
     bool transaction;
     struct id_gen *ids;
 };
-/* HP_E_INVALID (names, empty body, reserved topics, transaction rules), HP_E_TOO_BIG, HP_E_NOMEM. On
- * failure nothing is left to free. Any thread. */
+/* HP_E_INVALID (names, empty body, reserved topics, transaction rules), HP_E_TOO_BIG, HP_E_NOMEM.
+ * On failure nothing is left to free. Any thread. */
 int outgoing_build(struct outgoing *o, const struct hp_message *m, const struct build_opts *opts,
                    struct hp_error *err) HP_MUST_USE;
 /* Source: MessageBatch (5.5.0): one topic, one WAIT, no delay, no retry topic, not compressed. */
@@ -37,5 +37,5 @@ int outgoing_build_batch(struct outgoing *o, const struct hp_message *const *msg
                          const struct build_opts *opts, struct hp_error *err) HP_MUST_USE;
 void outgoing_fini(struct outgoing *o);
 /* The send header of one attempt; borrows everything. */
-void outgoing_header(const struct outgoing *o, struct slice group, struct slice broker_name, int32_t queue_id,
-                     struct hdr_send_message *out);
+void outgoing_header(const struct outgoing *o, struct slice group, struct slice broker_name,
+                     int32_t queue_id, struct hdr_send_message *out);

@@ -1,18 +1,21 @@
 /* Where consumption of a queue begins, and how its progress is kept.
  *
- * Clustering: the broker keeps offsets (14 asks, 15 stores, every pull carries one). Broadcasting: a file of this
- * machine, <dir>/<ip>@<instance>/<group>/offsets.json, written atomically off the loop.
+ * Clustering: the broker keeps offsets (14 asks, 15 stores, every pull carries one). Broadcasting:
+ * a file of this machine, <dir>/<ip>@<instance>/<group>/offsets.json, written atomically off the
+ * loop.
  *
- * Start of a queue without a stored offset (source: RebalancePushImpl.computePullFromWhereWithException, 5.5.0):
+ * Start of a queue without a stored offset (source:
+ * RebalancePushImpl.computePullFromWhereWithException, 5.5.0):
  *                    normal topic                 retry topic
  *   LAST             the end of the queue (30)    0
  *   FIRST            0 (an illegal one is corrected by the broker's answer to the first pull)   0
  *   TIMESTAMP        by time (29)                 the end of the queue
- * An answer other than "found" or "not found" (22) decides nothing: it is asked again after a second. Guessing
- * here would skip or repeat a queue's whole content.
+ * An answer other than "found" or "not found" (22) decides nothing: it is asked again after a
+ * second. Guessing here would skip or repeat a queue's whole content.
  *
- * 15 is answered, so a commit counts only when the broker said so; the last value is written whatever it is
- * (brokers take smaller ones), which is why only the owner of a queue commits and only upwards.
+ * 15 is answered, so a commit counts only when the broker said so; the last value is written
+ * whatever it is (brokers take smaller ones), which is why only the owner of a queue commits and
+ * only upwards.
  *
  * Runs on: the loop, except offsets_open and the file's writing. */
 #include <stdio.h>
@@ -38,8 +41,8 @@ static void on_retry(struct timer *t) { offset_start(LIST_ENTRY(t, struct queue,
 
 static void start_later(struct queue *q, const char *why)
 {
-    CLIENT_LOG(q->k->c, HP_LOG_WARN, "start offset of %s:%d at %s is not known yet: %s", q->ts->sub.topic, q->id,
-               q->broker, why);
+    CLIENT_LOG(q->k->c, HP_LOG_WARN, "start offset of %s:%d at %s is not known yet: %s",
+               q->ts->sub.topic, q->id, q->broker, why);
     timer_start(&q->k->c->timers, &q->timer, RETRY_PULL_MS, on_retry);
 }
 
@@ -56,10 +59,11 @@ static bool offset_answered(struct queue *q, const struct rpc_result *res, int64
     struct err e = res->error;
     int rc = res->status;
     if (!rc && res->response->code != RESP_SUCCESS)
-        rc = err_set(&e, E_REMOTE, "%s answers code %d: " SLICE_FMT, res->address, res->response->code,
-                     SLICE_ARG(res->response->remark));
+        rc = err_set(&e, E_REMOTE, "%s answers code %d: " SLICE_FMT, res->address,
+                     res->response->code, SLICE_ARG(res->response->remark));
     if (!rc)
-        rc = hdr_decode(&hdr_desc_offset_resp, HDR_LONG, res->response->ext, res->response->ext_n, &h, &e);
+        rc = hdr_decode(&hdr_desc_offset_resp, HDR_LONG, res->response->ext, res->response->ext_n,
+                        &h, &e);
     if (rc) {
         start_later(q, e.text);
         return false;
@@ -91,7 +95,8 @@ static void ask(struct queue *q, int32_t code, const void *hdr, rpc_done done)
 
 static void ask_end(struct queue *q)
 {
-    const struct hdr_topic_queue h = {.topic = slice_str(q->ts->sub.topic), .queue_id = q->id, .committed = true};
+    const struct hdr_topic_queue h = {
+        .topic = slice_str(q->ts->sub.topic), .queue_id = q->id, .committed = true};
     ask(q, RC_GET_MAX_OFFSET, &h, on_position);
 }
 
@@ -101,7 +106,8 @@ static void start_without_stored(struct queue *q)
     const struct slice topic = slice_str(q->ts->sub.topic);
     const bool retry = topic_is_retry(topic);
     if (o->from == HP_FROM_TIMESTAMP && !retry) {
-        const struct hdr_search_offset h = {.topic = topic, .queue_id = q->id, .timestamp = o->from_timestamp_ms};
+        const struct hdr_search_offset h = {
+            .topic = topic, .queue_id = q->id, .timestamp = o->from_timestamp_ms};
         ask(q, RC_SEARCH_OFFSET_BY_TIMESTAMP, &h, on_position);
     } else if (o->from == HP_FROM_FIRST || (retry && o->from == HP_FROM_LAST)) {
         start_at(q, 0);
@@ -147,7 +153,8 @@ void offset_start(struct queue *q)
         return;
     }
     const struct hdr_query_consumer_offset h = {.consumer_group = slice_str(q->k->group),
-                                                .topic = slice_str(q->ts->sub.topic), .queue_id = q->id,
+                                                .topic = slice_str(q->ts->sub.topic),
+                                                .queue_id = q->id,
                                                 .set_zero_if_not_found = true};
     ask(q, RC_QUERY_CONSUMER_OFFSET, &h, on_stored);
 }
@@ -175,8 +182,8 @@ static void on_committed(void *arg, const struct rpc_result *res)
     if (ok && q && m->offset > q->committed)
         q->committed = m->offset;
     if (!ok)
-        CLIENT_LOG(k->c, HP_LOG_WARN, "offset %lld of %s not committed: %s", (long long)m->offset, m->key,
-                   res->status ? res->error.text : "the broker refused it");
+        CLIENT_LOG(k->c, HP_LOG_WARN, "offset %lld of %s not committed: %s", (long long)m->offset,
+                   m->key, res->status ? res->error.text : "the broker refused it");
     commit_free(m);
     k->commits--;
     consumer_maybe_idle(k);
@@ -194,9 +201,12 @@ static void commit_remote(struct queue *q, int64_t offset)
     queue_key(&key, q->ts->sub.topic, q->broker, q->id);
     *m = (struct commit){.k = k, .key = buf_take(&key, NULL), .offset = offset};
     const struct hdr_update_consumer_offset h = {.consumer_group = slice_str(k->group),
-                                                 .topic = slice_str(q->ts->sub.topic), .queue_id = q->id,
+                                                 .topic = slice_str(q->ts->sub.topic),
+                                                 .queue_id = q->id,
                                                  .commit_offset = offset};
-    const struct rpc_request r = {.address = slice_str(addr), .code = RC_UPDATE_CONSUMER_OFFSET, .hdr = &h,
+    const struct rpc_request r = {.address = slice_str(addr),
+                                  .code = RC_UPDATE_CONSUMER_OFFSET,
+                                  .hdr = &h,
                                   .timeout_ms = k->c->request_timeout_ms};
     struct err e = {0};
     if (!m->key || client_call(k->c, &k->calls, &r, on_committed, m, &e)) {
@@ -327,8 +337,10 @@ static int load_file(struct hp_consumer *k, struct hp_error *err)
         free(text);
     }
     if (rc)
-        return error_set(err, HP_E_INVALID, "broadcast offsets %.80s cannot be read, remove or repair the file: %.120s",
-                    k->offset_file, e.text);
+        return error_set(
+            err, HP_E_INVALID,
+            "broadcast offsets %.80s cannot be read, remove or repair the file: %.120s",
+            k->offset_file, e.text);
     const char *key;
     json_object_foreach(json_object_get(root, "offsetTable"), key, value)
     {

@@ -1,9 +1,9 @@
 /* The instance's options.
  *
- * The client id is "<ip>@<instance>[@<unit>]". Two live clients with one id break rebalancing (the broker lists
- * the id twice, both take the same share), so the default instance name holds process id and a nanosecond
- * clock reading, as Java's does. The address in it is for people; it is the one this host uses towards the
- * first name server, found by connecting a UDP socket (nothing is sent).
+ * The client id is "<ip>@<instance>[@<unit>]". Two live clients with one id break rebalancing (the
+ * broker lists the id twice, both take the same share), so the default instance name holds process
+ * id and a nanosecond clock reading, as Java's does. The address in it is for people; it is the one
+ * this host uses towards the first name server, found by connecting a UDP socket (nothing is sent).
  *
  * Sources: ClientConfig.buildMQClientId, NameServerAddressUtils (5.5.0). */
 #include "client/options.h"
@@ -27,8 +27,10 @@ static int check_address(struct slice a, struct hp_error *err)
     size_t colon = a.n;
     while (colon > 0 && a.p[colon - 1] != ':')
         colon--;
-    if (colon < 2 || slice_i32(slice_of(a.p + colon, a.n - colon), &port) || port < 1 || port > 65535)
-        return error_set(err, HP_E_INVALID, "name server address \"" SLICE_FMT "\" is not host:port", SLICE_ARG(a));
+    if (colon < 2 || slice_i32(slice_of(a.p + colon, a.n - colon), &port) || port < 1 ||
+        port > 65535)
+        return error_set(err, HP_E_INVALID,
+                         "name server address \"" SLICE_FMT "\" is not host:port", SLICE_ARG(a));
     return 0;
 }
 
@@ -52,7 +54,9 @@ static int split_addresses(struct client_settings *s, const char *text, struct h
         s->name_server_n++;
     }
     if (!s->name_server_n)
-        return error_set(err, HP_E_INVALID, "no name server address: set namesrv_addr or the environment NAMESRV_ADDR");
+        return error_set(
+            err, HP_E_INVALID,
+            "no name server address: set namesrv_addr or the environment NAMESRV_ADDR");
     return 0;
 }
 
@@ -86,18 +90,22 @@ static bool is_name(const char *text)
     return *text && strlen(text) <= 128 && !strpbrk(text, "@/\"\\\r\n\t ");
 }
 
-static int build_id(struct client_settings *s, const struct hp_client_options *o, struct hp_error *err)
+static int build_id(struct client_settings *s, const struct hp_client_options *o,
+                    struct hp_error *err)
 {
     char ip[64] = "127.0.0.1", instance[64];
     if (!o->client_ip)
         local_address(s->name_servers[0], ip, sizeof ip);
-    snprintf(instance, sizeof instance, "%d#%lld", (int)getpid(), (long long)clock_mono_ns(&clock_system));
+    snprintf(instance, sizeof instance, "%d#%lld", (int)getpid(),
+             (long long)clock_mono_ns(&clock_system));
     const char *name = o->instance_name ? o->instance_name : instance;
     if (o->client_ip && !is_name(o->client_ip))
-        return error_set(err, HP_E_INVALID, "client_ip is empty, longer than 128 or holds blanks, quotes, '/' or '@'");
+        return error_set(err, HP_E_INVALID,
+                         "client_ip is empty, longer than 128 or holds blanks, quotes, '/' or '@'");
     if (!is_name(name) || (o->unit_name && !is_name(o->unit_name)))
-        return error_set(err, HP_E_INVALID, "%s is empty, longer than 128 or holds blanks, quotes, '/' or '@'",
-                    is_name(name) ? "unit_name" : "instance_name");
+        return error_set(err, HP_E_INVALID,
+                         "%s is empty, longer than 128 or holds blanks, quotes, '/' or '@'",
+                         is_name(name) ? "unit_name" : "instance_name");
     struct buf b;
     buf_init(&b, 0);
     buf_printf(&b, "%s@%s", o->client_ip ? o->client_ip : ip, name);
@@ -107,7 +115,9 @@ static int build_id(struct client_settings *s, const struct hp_client_options *o
     s->client_id = buf_take(&b, NULL);
     buf_printf(&b, "%s@%s", o->client_ip ? o->client_ip : ip, o->instance_name ? name : "DEFAULT");
     s->stable_id = buf_take(&b, NULL);
-    return s->ip && s->client_id && s->stable_id ? 0 : error_set(err, HP_E_NOMEM, "out of memory for a client");
+    return s->ip && s->client_id && s->stable_id
+               ? 0
+               : error_set(err, HP_E_NOMEM, "out of memory for a client");
 }
 
 static int check_times(const struct hp_client_options *o, struct hp_error *err)
@@ -117,13 +127,15 @@ static int check_times(const struct hp_client_options *o, struct hp_error *err)
     if (o->heartbeat_ms < 0)
         return error_set(err, HP_E_INVALID, "heartbeat_ms is negative");
     if (o->heartbeat_ms > 100000)
-        return error_set(err, HP_E_INVALID, "heartbeat_ms is over 100000: brokers forget a client after 120 s");
+        return error_set(err, HP_E_INVALID,
+                         "heartbeat_ms is over 100000: brokers forget a client after 120 s");
     if (o->request_timeout_ms < 0)
         return error_set(err, HP_E_INVALID, "request_timeout_ms is negative");
     return 0;
 }
 
-int settings_init(struct client_settings *s, const struct hp_client_options *o, struct hp_error *err)
+int settings_init(struct client_settings *s, const struct hp_client_options *o,
+                  struct hp_error *err)
 {
     static const struct hp_client_options none = {0};
     *s = (struct client_settings){0};

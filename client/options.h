@@ -10,5 +10,6 @@ struct client_settings {
     int64_t route_refresh_ms, heartbeat_ms, request_timeout_ms;
 };
 /* May resolve the first name server's name, so it may block. On failure nothing is left to free. */
-int settings_init(struct client_settings *s, const struct hp_client_options *o, struct hp_error *err) HP_CHECK;
+int settings_init(struct client_settings *s, const struct hp_client_options *o,
+                  struct hp_error *err) HP_CHECK;
 void settings_fini(struct client_settings *s);

@@ -1,7 +1,8 @@
 /* The pool of callback threads: one FIFO, N threads, nothing clever.
  *
- * A consumer has one for its consume callbacks, a transaction producer one for its checks. The bound on waiting
- * jobs is kept by who puts them (flow control of pulls, the limit of pending checks).
+ * A consumer has one for its consume callbacks, a transaction producer one for its checks. The
+ * bound on waiting jobs is kept by who puts them (flow control of pulls, the limit of pending
+ * checks).
  * Invariant: a job is in the list, or running, or its owner's. */
 #include "client/pool.h"
 
@@ -44,7 +45,8 @@ int pool_start(struct pool *p, const char *name, int threads, struct err *e)
     for (; p->thread_n < threads; p->thread_n++) {
         const int rc = uv_thread_create(&p->threads[p->thread_n], run_jobs, p);
         if (rc) {
-            err_set(e, E_NOMEM, "cannot start thread %d of %d: %s", p->thread_n + 1, threads, uv_strerror(rc));
+            err_set(e, E_NOMEM, "cannot start thread %d of %d: %s", p->thread_n + 1, threads,
+                    uv_strerror(rc));
             pool_quit(p, NULL);
             pool_join(p);
             return E_NOMEM;

@@ -25,7 +25,8 @@ void pool_put(struct pool *p, struct job *j);
 size_t pool_waiting(struct pool *p); /* jobs not begun */
 size_t pool_running(struct pool *p); /* jobs begun and not ended */
 void pool_pause(struct pool *p, bool paused); /* begins nothing while paused */
-/* No job begins any more; those not begun move to *left (may be NULL when none can be). Does not wait. */
+/* No job begins any more; those not begun move to *left (may be NULL when none can be). Does not
+ * wait. */
 void pool_quit(struct pool *p, struct list *left);
 /* After pool_quit: waits for the jobs that run, ends the threads. Not from a pool thread. */
 void pool_join(struct pool *p);

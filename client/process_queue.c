@@ -1,7 +1,9 @@
-/* Unfinished messages in the order of their offsets: pulls append, completions remove from anywhere, the head
- * is the lowest unfinished one. A list suffices because a queue is pulled in order by one pull at a time.
+/* Unfinished messages in the order of their offsets: pulls append, completions remove from
+ * anywhere, the head is the lowest unfinished one. A list suffices because a queue is pulled in
+ * order by one pull at a time.
  *
- * Invariants: offsets rise strictly; every entry's offset is below next_offset. Runs on: the loop. */
+ * Invariants: offsets rise strictly; every entry's offset is below next_offset. Runs on: the
+ * loop. */
 #include "client/process_queue.h"
 
 void pq_init(struct process_queue *q)
@@ -36,7 +38,10 @@ void pq_remove(struct process_queue *q, struct pq_entry *e)
     q->bytes -= e->bytes;
 }
 
-static const struct pq_entry *entry_of(const struct list *l) { return LIST_ENTRY(l, const struct pq_entry, link); }
+static const struct pq_entry *entry_of(const struct list *l)
+{
+    return LIST_ENTRY(l, const struct pq_entry, link);
+}
 
 int64_t pq_commit_offset(const struct process_queue *q)
 {
@@ -45,5 +50,7 @@ int64_t pq_commit_offset(const struct process_queue *q)
 
 int64_t pq_span(const struct process_queue *q)
 {
-    return list_empty(&q->entries) ? 0 : entry_of(q->entries.prev)->offset - entry_of(q->entries.next)->offset;
+    return list_empty(&q->entries)
+               ? 0
+               : entry_of(q->entries.prev)->offset - entry_of(q->entries.next)->offset;
 }

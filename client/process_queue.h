@@ -1,5 +1,6 @@
 #pragma once
-/* The messages of one queue that were pulled and are not finished, and what may be committed. Pure. */
+/* The messages of one queue that were pulled and are not finished, and what may be committed.
+ * Pure. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,7 +24,9 @@ bool pq_add(struct process_queue *q, struct pq_entry *e);
 /* Everything below `offset` has been looked at by the broker. Never goes back. */
 void pq_advance(struct process_queue *q, int64_t offset);
 void pq_remove(struct process_queue *q, struct pq_entry *e); /* finished */
-/* What a restarted consumer has to begin with: the lowest unfinished offset, or the next one to pull when
- * nothing is unfinished; -1 before pq_start. Source: ProcessQueue.removeMessage, correctTagsOffset (5.5.0). */
+/* What a restarted consumer has to begin with: the lowest unfinished offset, or the next one to
+ * pull when nothing is unfinished; -1 before pq_start. Source: ProcessQueue.removeMessage,
+ * correctTagsOffset (5.5.0). */
 int64_t pq_commit_offset(const struct process_queue *q);
-int64_t pq_span(const struct process_queue *q); /* from the lowest to the highest unfinished offset */
+int64_t
+pq_span(const struct process_queue *q); /* from the lowest to the highest unfinished offset */

@@ -1,11 +1,13 @@
 /* The producer: life cycle and the public ways to send.
  *
- * The calling thread builds what travels (message_build.c), posts one mail and, for a synchronous send, waits on
- * a semaphore inside its own stack frame. Sends of many threads meet in the mailbox; the loop starts all of
- * them in one turn and remoting writes them with one system call for each connection.
+ * The calling thread builds what travels (message_build.c), posts one mail and, for a synchronous
+ * send, waits on a semaphore inside its own stack frame. Sends of many threads meet in the mailbox;
+ * the loop starts all of them in one turn and remoting writes them with one system call for each
+ * connection.
  *
- * Bounds: asynchronous and oneway sends are limited by async_max, synchronous ones by the number of threads.
- * Every send ends by its own deadline, so freeing a producer waits at most send_timeout_ms for them.
+ * Bounds: asynchronous and oneway sends are limited by async_max, synchronous ones by the number of
+ * threads. Every send ends by its own deadline, so freeing a producer waits at most send_timeout_ms
+ * for them.
  *
  * Runs on: application threads, except the functions that take a mail or the `_on_loop` ones. */
 #include <stdlib.h>
@@ -26,13 +28,16 @@ static int check_options(const struct hp_producer_options *o, struct hp_error *e
     if (group_name_check(slice_str(o->group), &e))
         return error_from(err, &e, E_INVAL, "hp_producer_options.group");
     if (strcmp(o->group, "DEFAULT_PRODUCER") == 0)
-        return error_set(err, HP_E_INVALID, "group DEFAULT_PRODUCER is reserved, choose another name");
+        return error_set(err, HP_E_INVALID,
+                         "group DEFAULT_PRODUCER is reserved, choose another name");
     if (o->send_timeout_ms < 0)
         return error_set(err, HP_E_INVALID, "send_timeout_ms is negative");
     if (o->retry_times < -1 || o->retry_times > RETRIES_MAX)
-        return error_set(err, HP_E_INVALID, "retry_times = %d is not between -1 and %d", o->retry_times, RETRIES_MAX);
+        return error_set(err, HP_E_INVALID, "retry_times = %d is not between -1 and %d",
+                         o->retry_times, RETRIES_MAX);
     if (o->check_threads < 0 || o->check_threads > 1024)
-        return error_set(err, HP_E_INVALID, "check_threads = %d is not between 0 and 1024", o->check_threads);
+        return error_set(err, HP_E_INVALID, "check_threads = %d is not between 0 and 1024",
+                         o->check_threads);
     return 0;
 }
 
@@ -92,7 +97,8 @@ static struct hp_producer *producer_from(hp_client *c, const struct hp_producer_
     return p;
 }
 
-int hp_producer_new(hp_client *c, const struct hp_producer_options *opts, hp_producer **out, struct hp_error *err)
+int hp_producer_new(hp_client *c, const struct hp_producer_options *opts, hp_producer **out,
+                    struct hp_error *err)
 {
     int rc = check_options(opts, err);
     if (!rc)
@@ -103,14 +109,16 @@ int hp_producer_new(hp_client *c, const struct hp_producer_options *opts, hp_pro
     if (!p)
         return error_set(err, HP_E_NOMEM, "out of memory for a producer");
     struct err e = {0};
-    if (p->check && pool_start(&p->checks, "hp-check", opts->check_threads ? opts->check_threads : CHECK_THREADS, &e)) {
+    if (p->check && pool_start(&p->checks, "hp-check",
+                               opts->check_threads ? opts->check_threads : CHECK_THREADS, &e)) {
         producer_destroy(p);
         return error_from(err, &e, e.code, "check threads");
     }
     struct join j = {p, false};
     rc = client_run(c, join_on_loop, &j, err);
     if (!rc && j.taken)
-        rc = error_set(err, HP_E_STATE, "this client already has a producer of group %s", opts->group);
+        rc = error_set(err, HP_E_STATE, "this client already has a producer of group %s",
+                       opts->group);
     if (rc) {
         if (p->check) {
             pool_quit(&p->checks, NULL);
@@ -123,7 +131,10 @@ int hp_producer_new(hp_client *c, const struct hp_producer_options *opts, hp_pro
     return 0;
 }
 
-static void on_idle(struct sender *s) { sync_post(&LIST_ENTRY(s, struct hp_producer, sender)->idle); }
+static void on_idle(struct sender *s)
+{
+    sync_post(&LIST_ENTRY(s, struct hp_producer, sender)->idle);
+}
 
 static void leave_on_loop(void *arg)
 {
@@ -167,7 +178,8 @@ void hp_producer_free(hp_producer *p)
     struct unregister u = {.p = p};
     if (check_may_wait(p->c, NULL) || sync_init(&p->idle, NULL) || sync_init(&u.done, NULL) ||
         client_run(p->c, leave_on_loop, p, NULL)) {
-        CLIENT_LOG(p->c, HP_LOG_ERROR, "hp_producer_free called inside a callback of the loop: not freed");
+        CLIENT_LOG(p->c, HP_LOG_ERROR,
+                   "hp_producer_free called inside a callback of the loop: not freed");
         return;
     }
     sync_wait(&p->idle);
@@ -184,7 +196,8 @@ static void deliver_op(struct mail *m) { send_start(LIST_ENTRY(m, struct send_op
 static void wake_sender(struct send_op *op) { sync_post(op->arg); }
 
 /* op->out is built; consumed in any case. */
-static int post_and_wait(struct hp_producer *p, struct send_op *op, struct hp_send_result *out, struct hp_error *err)
+static int post_and_wait(struct hp_producer *p, struct send_op *op, struct hp_send_result *out,
+                         struct hp_error *err)
 {
     struct sync done;
     int rc = sync_init(&done, err);
@@ -241,15 +254,16 @@ int hp_send_by_key(hp_producer *p, const hp_message *m, const char *key, struct 
     int rc = check_may_wait(p->c, err);
     if (rc)
         return rc;
-    struct send_op op = {.attempts_left = 1, .by_key = true, .key_hash = java_string_hash(slice_str(key))};
+    struct send_op op = {
+        .attempts_left = 1, .by_key = true, .key_hash = java_string_hash(slice_str(key))};
     struct build_opts build = p->build;
     build.borrow_body = true;
     rc = outgoing_build(&op.out, m, &build, err);
     return rc ? rc : post_and_wait(p, &op, out, err);
 }
 
-int hp_send_batch(hp_producer *p, const hp_message *const *msgs, size_t n, struct hp_send_result *out,
-                  struct hp_error *err)
+int hp_send_batch(hp_producer *p, const hp_message *const *msgs, size_t n,
+                  struct hp_send_result *out, struct hp_error *err)
 {
     int rc = check_may_wait(p->c, err);
     if (rc)
@@ -279,11 +293,13 @@ static void async_done(struct send_op *op)
     free(a);
 }
 
-static int start_async(struct hp_producer *p, const hp_message *m, hp_send_done done, void *arg, struct hp_error *err)
+static int start_async(struct hp_producer *p, const hp_message *m, hp_send_done done, void *arg,
+                       struct hp_error *err)
 {
     if (atomic_fetch_add(&p->async_n, 1) >= p->async_max) {
         atomic_fetch_sub(&p->async_n, 1);
-        return error_set(err, HP_E_BUSY, "%zu sends are in flight, the limit (async_max)", p->async_max);
+        return error_set(err, HP_E_BUSY, "%zu sends are in flight, the limit (async_max)",
+                         p->async_max);
     }
     struct async_send *a = calloc(1, sizeof *a);
     int rc = a ? outgoing_build(&a->op.out, m, &p->build, err)
@@ -310,7 +326,8 @@ static int start_async(struct hp_producer *p, const hp_message *m, hp_send_done 
     return rc;
 }
 
-int hp_send_async(hp_producer *p, const hp_message *m, hp_send_done done, void *arg, struct hp_error *err)
+int hp_send_async(hp_producer *p, const hp_message *m, hp_send_done done, void *arg,
+                  struct hp_error *err)
 {
     if (!done)
         return error_set(err, HP_E_INVALID, "done is NULL");

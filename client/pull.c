@@ -1,17 +1,18 @@
 /* Pulling one queue.
  *
- * One pull at a time for each queue, a long poll: the broker answers when there is something or after
- * suspend_ms. While its messages are being consumed the next pull is already on its way; what bounds the cache
- * is flow control (number, bytes, offset span), which just does not pull: the end of a message looks again.
+ * One pull at a time for each queue, a long poll: the broker answers when there is something or
+ * after suspend_ms. While its messages are being consumed the next pull is already on its way; what
+ * bounds the cache is flow control (number, bytes, offset span), which just does not pull: the end
+ * of a message looks again.
  *
  *   pull_next -> 11 -> on_pulled -> FOUND: deliver, pull_next
  *                                -> nothing: pull_next
  *                                -> illegal offset: queue_restart
  *                                -> any failure: again after a second
  *
- * The broker filters by tag hash only, so tags are compared here as text. Each pull carries the offset to
- * commit (only to a master, only above 0). A broker that answers "nothing" at once instead of holding the
- * request is not asked again at once.
+ * The broker filters by tag hash only, so tags are compared here as text. Each pull carries the
+ * offset to commit (only to a master, only above 0). A broker that answers "nothing" at once
+ * instead of holding the request is not asked again at once.
  *
  * Sources: DefaultMQPushConsumerImpl.pullMessage, PullAPIWrapper (5.5.0). Runs on: the loop. */
 #include "client/push_priv.h"
@@ -80,7 +81,8 @@ void pull_next(struct queue *q)
                                   .timeout_ms = k->o.suspend_ms + ANSWER_MARGIN_MS};
     struct err e = {0};
     if (client_call(k->c, &q->calls, &r, on_pulled, q, &e)) {
-        CLIENT_LOG(k->c, HP_LOG_WARN, "pull of %s:%d at %s: %s", q->ts->sub.topic, q->id, addr, e.text);
+        CLIENT_LOG(k->c, HP_LOG_WARN, "pull of %s:%d at %s: %s", q->ts->sub.topic, q->id, addr,
+                   e.text);
         pull_later(q, RETRY_PULL_MS);
         return;
     }
@@ -91,11 +93,12 @@ void pull_next(struct queue *q)
 
 static bool wanted(const struct queue *q, const struct message *m)
 {
-    return q->ts->sub.all || subscription_match_tag(&q->ts->sub, props_str_get(m->properties, PROP_TAGS));
+    return q->ts->sub.all ||
+           subscription_match_tag(&q->ts->sub, props_str_get(m->properties, PROP_TAGS));
 }
 
-/* Cuts the body into records. An unreadable one ends it: its length cannot be trusted, and the broker says
- * where to go on. */
+/* Cuts the body into records. An unreadable one ends it: its length cannot be trusted, and the
+ * broker says where to go on. */
 static void deliver_records(struct queue *q, struct slice body)
 {
     while (body.n) {
@@ -103,11 +106,12 @@ static void deliver_records(struct queue *q, struct slice body)
         struct err e = {0};
         int rc = message_decode(body, 0, &m, &e);
         struct delivery *d = NULL;
-        if (!rc && wanted(q, &m) && !(d = delivery_new(q, slice_of(body.p, (size_t)m.total_size), &e)))
+        if (!rc && wanted(q, &m) &&
+            !(d = delivery_new(q, slice_of(body.p, (size_t)m.total_size), &e)))
             rc = e.code;
         if (rc) {
-            CLIENT_LOG(q->k->c, HP_LOG_ERROR, "%s:%d at %s: a pulled message is unreadable: %s", q->ts->sub.topic,
-                       q->id, q->broker, e.text);
+            CLIENT_LOG(q->k->c, HP_LOG_ERROR, "%s:%d at %s: a pulled message is unreadable: %s",
+                       q->ts->sub.topic, q->id, q->broker, e.text);
             return;
         }
         body = slice_of(body.p + m.total_size, body.n - (size_t)m.total_size);
@@ -128,9 +132,11 @@ static void on_answer(struct queue *q, const struct command *resp)
     q->suggested_id = h.suggest_broker_id;
     const bool progress = h.next_begin_offset > q->pq.next_offset;
     if (resp->code == RESP_PULL_OFFSET_MOVED) {
-        CLIENT_LOG(q->k->c, HP_LOG_WARN, "offset %lld of %s:%d at %s is illegal (queue holds %lld to %lld), going on at %lld",
-                   (long long)q->pq.next_offset, q->ts->sub.topic, q->id, q->broker, (long long)h.min_offset,
-                   (long long)h.max_offset, (long long)h.next_begin_offset);
+        CLIENT_LOG(
+            q->k->c, HP_LOG_WARN,
+            "offset %lld of %s:%d at %s is illegal (queue holds %lld to %lld), going on at %lld",
+            (long long)q->pq.next_offset, q->ts->sub.topic, q->id, q->broker,
+            (long long)h.min_offset, (long long)h.max_offset, (long long)h.next_begin_offset);
         queue_restart(q, h.next_begin_offset);
         return;
     }
@@ -150,7 +156,8 @@ static void on_pulled(void *arg, const struct rpc_result *res)
     q->pulling = false;
     if (res->status) {
         if (res->status != E_SHUTDOWN)
-            CLIENT_LOG(c, HP_LOG_WARN, "pull of %s:%d at %s: %s", q->ts->sub.topic, q->id, res->address, res->error.text);
+            CLIENT_LOG(c, HP_LOG_WARN, "pull of %s:%d at %s: %s", q->ts->sub.topic, q->id,
+                       res->address, res->error.text);
         route_suspect(c, slice_str(q->ts->sub.topic));
         pull_later(q, RETRY_PULL_MS);
         return;
@@ -171,8 +178,8 @@ static void on_pulled(void *arg, const struct rpc_result *res)
         heartbeats_lost(c, res->address); /* it has forgotten us: tell it again */
         break;
     default:
-        CLIENT_LOG(c, HP_LOG_WARN, "pull of %s:%d: %s answers code %d: " SLICE_FMT, q->ts->sub.topic, q->id,
-                   res->address, resp->code, SLICE_ARG(resp->remark));
+        CLIENT_LOG(c, HP_LOG_WARN, "pull of %s:%d: %s answers code %d: " SLICE_FMT,
+                   q->ts->sub.topic, q->id, res->address, resp->code, SLICE_ARG(resp->remark));
         route_suspect(c, slice_str(q->ts->sub.topic));
         break;
     }

@@ -2,19 +2,21 @@
  *
  *   new -> subscribe ... -> start -> running -> stop -> stopped -> free
  *
- * Start joins the instance: routes of its topics are kept fresh, heartbeats carry the group, the first broker
- * that has registered us triggers the first rebalance. Nothing there waits for the network, so a consumer may
- * start before its brokers do.
+ * Start joins the instance: routes of its topics are kept fresh, heartbeats carry the group, the
+ * first broker that has registered us triggers the first rebalance. Nothing there waits for the
+ * network, so a consumer may start before its brokers do.
  *
  * Stop, in steps, each of them on the loop with the stopping thread waiting between them:
- *   1. no pulls, no rebalance, no new callbacks (messages that have not begun are simply not finished);
+ *   1. no pulls, no rebalance, no new callbacks (messages that have not begun are simply not
+ *      finished);
  *   2. wait for running callbacks and send-backs, at most timeout_ms;
  *   3. commit every queue's offset, give the queues up, wait for the answers (each has a deadline);
  *   4. leave the group (35), so that others take over at once.
- * A callback that outlives step 2 keeps its thread; its result is ignored, its message is delivered again
- * somewhere, and only hp_consumer_free waits for it.
+ * A callback that outlives step 2 keeps its thread; its result is ignored, its message is delivered
+ * again somewhere, and only hp_consumer_free waits for it.
  *
- * LIMIT: a callback that runs for more than 15 minutes is not sent back to the broker, as the Java client does.
+ * LIMIT: a callback that runs for more than 15 minutes is not sent back to the broker, as the Java
+ * client does.
  *
  * Threads: public functions on application threads, `_on_loop` functions on the loop. */
 #include "client/push_priv.h"
@@ -23,28 +25,48 @@
 
 #include "proto/names.h"
 
-enum { THREADS = 20, THREADS_MAX = 1024, PULL_BATCH = 32, CACHED_MAX = 1000, CACHED_BYTES_MAX = 64 * 1024 * 1024,
-       SUSPEND_MS = 15000, PERSIST_MS = 5000, REBALANCE_MS = 20000, STOP_TIMEOUT_MS = 10000, BATCH_MAX = 1024 };
+enum {
+    THREADS = 20,
+    THREADS_MAX = 1024,
+    PULL_BATCH = 32,
+    CACHED_MAX = 1000,
+    CACHED_BYTES_MAX = 64 * 1024 * 1024,
+    SUSPEND_MS = 15000,
+    PERSIST_MS = 5000,
+    REBALANCE_MS = 20000,
+    STOP_TIMEOUT_MS = 10000,
+    BATCH_MAX = 1024
+};
 
-bool consumer_running(const struct hp_consumer *k) { return atomic_load(&k->state) == CONSUMER_RUNNING; }
+bool consumer_running(const struct hp_consumer *k)
+{
+    return atomic_load(&k->state) == CONSUMER_RUNNING;
+}
 
 /* --- new --- */
 
 static int check_numbers(const struct hp_consumer_options *o, struct hp_error *err)
 {
     if (o->threads < 0 || o->threads > THREADS_MAX)
-        return error_set(err, HP_E_INVALID, "threads = %d is not between 0 and %d", o->threads, THREADS_MAX);
+        return error_set(err, HP_E_INVALID, "threads = %d is not between 0 and %d", o->threads,
+                         THREADS_MAX);
     if (o->from != HP_FROM_LAST && o->from != HP_FROM_FIRST && o->from != HP_FROM_TIMESTAMP)
         return error_set(err, HP_E_INVALID, "from = %d is none of hp_consume_from", (int)o->from);
     if (o->model != HP_CLUSTERING && o->model != HP_BROADCASTING)
-        return error_set(err, HP_E_INVALID, "model = %d is none of hp_message_model", (int)o->model);
+        return error_set(err, HP_E_INVALID, "model = %d is none of hp_message_model",
+                         (int)o->model);
     if (o->from == HP_FROM_TIMESTAMP && o->from_timestamp_ms < 0)
         return error_set(err, HP_E_INVALID, "from_timestamp_ms is negative");
-    if (o->max_reconsume_times < 0 || o->pull_batch < 0 || o->pull_batch > BATCH_MAX || o->cached_messages_max < 0)
-        return error_set(err, HP_E_INVALID, "max_reconsume_times or cached_messages_max is negative, or pull_batch is not "
-                    "between 0 and %d", BATCH_MAX);
+    if (o->max_reconsume_times < 0 || o->pull_batch < 0 || o->pull_batch > BATCH_MAX ||
+        o->cached_messages_max < 0)
+        return error_set(
+            err, HP_E_INVALID,
+            "max_reconsume_times or cached_messages_max is negative, or pull_batch is not "
+            "between 0 and %d",
+            BATCH_MAX);
     if (o->suspend_ms < 0 || o->offset_persist_ms < 0 || o->rebalance_ms < 0)
-        return error_set(err, HP_E_INVALID, "suspend_ms, offset_persist_ms or rebalance_ms is negative");
+        return error_set(err, HP_E_INVALID,
+                         "suspend_ms, offset_persist_ms or rebalance_ms is negative");
     return 0;
 }
 
@@ -58,7 +80,8 @@ static int check_options(const struct hp_consumer_options *o, struct hp_error *e
     if (group_name_check(slice_str(o->group), &e))
         return error_from(err, &e, E_INVAL, "hp_consumer_options.group");
     if (strcmp(o->group, "DEFAULT_CONSUMER") == 0)
-        return error_set(err, HP_E_INVALID, "group DEFAULT_CONSUMER is reserved, choose another name");
+        return error_set(err, HP_E_INVALID,
+                         "group DEFAULT_CONSUMER is reserved, choose another name");
     return check_numbers(o, err);
 }
 
@@ -108,10 +131,14 @@ static int copy_strings(struct hp_consumer *k, const struct hp_consumer_options 
     k->o.local_offset_dir = o->local_offset_dir ? slice_dup(slice_str(o->local_offset_dir)) : NULL;
     k->queues = map_new();
     k->o.group = k->group;
-    return k->group && k->retry_topic && k->queues && (k->o.local_offset_dir || !o->local_offset_dir) ? 0 : HP_E_NOMEM;
+    return k->group && k->retry_topic && k->queues &&
+                   (k->o.local_offset_dir || !o->local_offset_dir)
+               ? 0
+               : HP_E_NOMEM;
 }
 
-int hp_consumer_new(hp_client *c, const struct hp_consumer_options *opts, hp_consumer **out, struct hp_error *err)
+int hp_consumer_new(hp_client *c, const struct hp_consumer_options *opts, hp_consumer **out,
+                    struct hp_error *err)
 {
     const int rc = check_options(opts, err);
     if (rc)
@@ -150,8 +177,8 @@ static int add_sub(struct hp_consumer *k, const char *topic, const char *tags, s
         return error_set(err, HP_E_NOMEM, "out of memory for a subscription");
     }
     struct err e = {0};
-    const int rc = subscription_init(&ts->sub, slice_str(topic), slice_str(tags ? tags : "*"), SLICE_LIT("TAG"),
-                                     clock_wall(k->c->clock), &e);
+    const int rc = subscription_init(&ts->sub, slice_str(topic), slice_str(tags ? tags : "*"),
+                                     SLICE_LIT("TAG"), clock_wall(k->c->clock), &e);
     if (rc) {
         free(ts);
         return error_from(err, &e, rc == E_NOMEM ? rc : E_INVAL, "subscription");
@@ -162,6 +189,14 @@ static int add_sub(struct hp_consumer *k, const char *topic, const char *tags, s
     return 0;
 }
 
+static bool has_sub(const struct hp_consumer *k, const char *topic)
+{
+    for (size_t i = 0; i < k->sub_n; i++)
+        if (strcmp(k->subs[i]->sub.topic, topic) == 0)
+            return true;
+    return false;
+}
+
 int hp_consumer_subscribe(hp_consumer *k, const char *topic, const char *tags, struct hp_error *err)
 {
     struct err e = {0};
@@ -169,9 +204,8 @@ int hp_consumer_subscribe(hp_consumer *k, const char *topic, const char *tags, s
         return error_set(err, HP_E_STATE, "subscribe before hp_consumer_start");
     if (!topic || topic_name_check(slice_str(topic), &e))
         return error_from(err, &e, E_INVAL, "topic");
-    for (size_t i = 0; i < k->sub_n; i++)
-        if (strcmp(k->subs[i]->sub.topic, topic) == 0)
-            return error_set(err, HP_E_STATE, "topic %s is subscribed already", topic);
+    if (has_sub(k, topic))
+        return error_set(err, HP_E_STATE, "topic %s is subscribed already", topic);
     return add_sub(k, topic, tags, err);
 }
 
@@ -188,7 +222,8 @@ static void join_on_loop(void *arg)
     struct hp_consumer *k = j->k;
     struct hp_client *c = k->c;
     LIST_FOREACH(l, &c->consumers)
-        j->taken = j->taken || strcmp(LIST_ENTRY(l, struct hp_consumer, link)->group, k->group) == 0;
+        j->taken = j->taken ||
+                   strcmp(LIST_ENTRY(l, struct hp_consumer, link)->group, k->group) == 0;
     if (j->taken)
         return;
     list_push_back(&c->consumers, &k->link);
@@ -215,7 +250,7 @@ int hp_consumer_start(hp_consumer *k, struct hp_error *err)
     int rc = check_may_wait(k->c, err);
     if (!rc && !k->offset_file)
         rc = offsets_open(k, err);
-    if (!rc && k->o.model == HP_CLUSTERING)
+    if (!rc && k->o.model == HP_CLUSTERING && !has_sub(k, k->retry_topic))
         rc = add_sub(k, k->retry_topic, "*", err);
     if (rc)
         return rc;
@@ -251,7 +286,8 @@ void consumer_maybe_idle(struct hp_consumer *k)
 static void on_stop_timeout(struct timer *t)
 {
     struct hp_consumer *k = LIST_ENTRY(t, struct hp_consumer, stop_timer);
-    CLIENT_LOG(k->c, HP_LOG_WARN, "group %s stops with %zu messages unfinished; they are delivered again", k->group,
+    CLIENT_LOG(k->c, HP_LOG_WARN,
+               "group %s stops with %zu messages unfinished; they are delivered again", k->group,
                k->in_flight);
     k->stop_wait = WAIT_NOTHING;
     sync_post(k->step);
@@ -351,7 +387,8 @@ static void stop_step(struct stop *s, void (*fn)(void *arg))
 void hp_consumer_stop(hp_consumer *k, int64_t timeout_ms)
 {
     int expected = CONSUMER_RUNNING;
-    if (check_may_wait(k->c, NULL) || !atomic_compare_exchange_strong(&k->state, &expected, CONSUMER_STOPPING))
+    if (check_may_wait(k->c, NULL) ||
+        !atomic_compare_exchange_strong(&k->state, &expected, CONSUMER_STOPPING))
         return;
     struct stop s = {.k = k, .timeout_ms = timeout_ms > 0 ? timeout_ms : 0};
     if (client_run(k->c, stop_pulling_on_loop, k, NULL))
@@ -383,7 +420,8 @@ void hp_consumer_free(hp_consumer *k)
     if (!k)
         return;
     if (check_may_wait(k->c, NULL)) {
-        CLIENT_LOG(k->c, HP_LOG_ERROR, "hp_consumer_free called inside a callback of the loop: not freed");
+        CLIENT_LOG(k->c, HP_LOG_ERROR,
+                   "hp_consumer_free called inside a callback of the loop: not freed");
         return;
     }
     hp_consumer_stop(k, STOP_TIMEOUT_MS);
@@ -413,7 +451,8 @@ static void set_suspended(struct hp_consumer *k, bool suspended)
         return;
     pool_pause(&k->pool, suspended);
     if (client_run(k->c, suspended ? suspend_on_loop : resume_on_loop, k, NULL))
-        CLIENT_LOG(k->c, HP_LOG_ERROR, "suspend or resume inside a callback of the loop has no effect on pulls");
+        CLIENT_LOG(k->c, HP_LOG_ERROR,
+                   "suspend or resume inside a callback of the loop has no effect on pulls");
 }
 
 void hp_consumer_suspend(hp_consumer *k) { set_suspended(k, true); }

@@ -1,5 +1,6 @@
 #pragma once
-/* The push consumer, shared by push.c, rebalance.c, pull.c, consume.c, give_back.c, offset_store.c. */
+/* The push consumer, shared by push.c, rebalance.c, pull.c, consume.c, give_back.c,
+ * offset_store.c. */
 #include <stdatomic.h>
 
 #include "client/client_priv.h"
@@ -18,7 +19,6 @@ struct topic_sub {
     struct list calls; /* 38 */
     bool asking, again;
     bool settled;      /* the last rebalance of this topic came to its end */
-    bool waited;       /* a rebalance with other members took place: owners overlap no more */
 };
 
 enum stop_wait { WAIT_NOTHING, WAIT_MESSAGES, WAIT_COMMITS };
@@ -40,7 +40,7 @@ struct hp_consumer {
     struct timer rebalance, persist, stop_timer;
     int64_t rebalanced_ms;
     bool suspended, file_writing, file_dirty;
-    size_t in_flight;    /* messages at the pool, being sent back, or waiting to be consumed again */
+    size_t in_flight; /* messages at the pool, being sent back, or waiting to be consumed again */
     size_t commits;      /* offset commits under way */
     struct map *local;   /* broadcasting: int64_t by queue_key */
     enum stop_wait stop_wait;
@@ -110,8 +110,8 @@ void give_back(struct delivery *d);
 
 /* offset_store.c */
 void offset_start(struct queue *q); /* finds the start offset, then pulls */
-/* Counts in k->commits until the answer is there. The last one, while stopping, is sent even when the broker
- * has acknowledged the same value before: it may have lost it since. */
+/* Counts in k->commits until the answer is there. The last one, while stopping, is sent even when
+ * the broker has acknowledged the same value before: it may have lost it since. */
 void offset_commit(struct queue *q);
 int offsets_open(struct hp_consumer *k, struct hp_error *err) HP_MUST_USE; /* application thread */
 void offsets_start(struct hp_consumer *k);

@@ -1,19 +1,22 @@
 /* Who pulls which queue.
  *
- * Clustering: for each subscribed topic a broker is asked for the members of the group (38); every member sorts
- * the list, sorts the queues, and takes its share (assign_avg.c), so that all agree without talking to each
- * other. Broadcasting: every member takes every queue.
+ * Clustering: for each subscribed topic a broker is asked for the members of the group (38); every
+ * member sorts the list, sorts the queues, and takes its share (assign_avg.c), so that all agree
+ * without talking to each other. Broadcasting: every member takes every queue.
  *
- * When: at start, when a broker says that the group changed (40), when a route changed, when a broker has just
- * registered us, every rebalance_ms, and after one second while some topic has not come to an end (no route
- * yet, nobody answered, or we are not in the list yet). Never more often than every 100 ms.
+ * When: at start, when a broker says that the group changed (40), when a route changed, when a
+ * broker has just registered us, every rebalance_ms, and after one second while some topic has not
+ * come to an end (no route yet, nobody answered, or we are not in the list yet). Never more often
+ * than every 100 ms.
  *
- * A queue that is lost: its offset is committed, its waiting messages are skipped, its running ones ignored.
- * A queue that is won while others are in the group waits half a second before it asks for its offset, so that
- * the previous owner's last commit is there (Java delays its first pull for the same reason).
+ * A queue that is lost: its offset is committed, its waiting messages are skipped, its running ones
+ * ignored. A queue that is won while others are in the group waits half a second before it asks for
+ * its offset, so that the previous owner's last commit is there (Java delays its first pull for the
+ * same reason).
  *
- * Failure modes: 38 unanswered, code 1 (no members: our heartbeat has not arrived), or a list without us keep
- * the present queues. Taking none would stop consumption because one broker was restarted.
+ * Failure modes: 38 unanswered, code 1 (no members: our heartbeat has not arrived), or a list
+ * without us keep the present queues. Taking none would stop consumption because one broker was
+ * restarted.
  *
  * Sources: RebalanceImpl, RebalancePushImpl, ConsumerManageProcessor (5.5.0). Runs on: the loop. */
 #include <stdlib.h>
@@ -51,7 +54,8 @@ static void queue_free(struct queue *q)
     free(q);
 }
 
-static struct queue *queue_new(struct hp_consumer *k, struct topic_sub *ts, const char *broker, int32_t id)
+static struct queue *queue_new(struct hp_consumer *k, struct topic_sub *ts, const char *broker,
+                               int32_t id)
 {
     struct queue *q = calloc(1, sizeof *q);
     if (!q)
@@ -111,7 +115,8 @@ void queue_drop(struct queue *q)
 
 static void on_handover(struct timer *t) { offset_start(LIST_ENTRY(t, struct queue, timer)); }
 
-static bool queue_add(struct hp_consumer *k, struct topic_sub *ts, const struct place *p, int64_t delay_ms)
+static bool queue_add(struct hp_consumer *k, struct topic_sub *ts, const struct place *p,
+                      int64_t delay_ms)
 {
     struct queue *q = queue_new(k, ts, p->broker, p->id);
     if (q)
@@ -143,7 +148,8 @@ static size_t readable_places(const struct route *r, struct place **out)
 {
     size_t n = 0, at = 0;
     for (size_t i = 0; i < r->queue_n; i++)
-        if ((r->queues[i].perm & PERM_READ) && r->queues[i].read_n > 0 && r->queues[i].read_n <= QUEUES_MAX)
+        if ((r->queues[i].perm & PERM_READ) && r->queues[i].read_n > 0 &&
+            r->queues[i].read_n <= QUEUES_MAX)
             n += (size_t)r->queues[i].read_n;
     *out = calloc(n + 1, sizeof **out);
     if (!*out)
@@ -163,7 +169,8 @@ static bool is_among(const struct queue *q, const struct place *mine, size_t n)
     return false;
 }
 
-static bool owns(struct hp_consumer *k, const struct topic_sub *ts, const struct place *p, struct buf *key)
+static bool owns(struct hp_consumer *k, const struct topic_sub *ts, const struct place *p,
+                 struct buf *key)
 {
     queue_key(key, ts->sub.topic, p->broker, p->id);
     return map_get(k->queues, buf_slice(key)) != NULL;
@@ -223,7 +230,8 @@ static void rearm(struct hp_consumer *k)
         settled = settled && (k->subs[i]->settled || k->subs[i]->asking);
     const int64_t normal = k->o.rebalance_ms;
     if (!timer_pending(&k->rebalance))
-        timer_start(&k->c->timers, &k->rebalance, settled || normal < UNSETTLED_MS ? normal : UNSETTLED_MS, on_timer);
+        timer_start(&k->c->timers, &k->rebalance,
+                    settled || normal < UNSETTLED_MS ? normal : UNSETTLED_MS, on_timer);
 }
 
 static void on_members(void *arg, const struct rpc_result *res)
@@ -269,7 +277,9 @@ static void ask_members(struct topic_sub *ts, const struct route *r)
     struct hp_consumer *k = ts->k;
     const char *addr = r->broker_n ? random_broker(k->c, r) : NULL;
     const struct hdr_consumer_group hdr = {.consumer_group = slice_str(k->group)};
-    const struct rpc_request q = {.address = slice_str(addr), .code = RC_GET_CONSUMER_LIST_BY_GROUP, .hdr = &hdr,
+    const struct rpc_request q = {.address = slice_str(addr),
+                                  .code = RC_GET_CONSUMER_LIST_BY_GROUP,
+                                  .hdr = &hdr,
                                   .timeout_ms = k->c->request_timeout_ms};
     struct err e = {0};
     if (addr && client_call(k->c, &ts->calls, &q, on_members, ts, &e) == 0)
@@ -317,7 +327,8 @@ void rebalance_soon(struct hp_consumer *k)
     if (!consumer_running(k))
         return;
     const int64_t since = clock_mono(k->c->clock) - k->rebalanced_ms;
-    timer_start(&k->c->timers, &k->rebalance, since < MIN_GAP_MS ? MIN_GAP_MS - since : 0, on_timer);
+    timer_start(&k->c->timers, &k->rebalance, since < MIN_GAP_MS ? MIN_GAP_MS - since : 0,
+                on_timer);
 }
 
 void rebalance_close(struct hp_consumer *k)

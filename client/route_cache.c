@@ -1,21 +1,22 @@
 /* Where topics live.
  *
- * One entry for each topic that a producer or consumer of this instance uses, asked from a name server
- * (code 105) when first needed, every route_refresh_ms after that, and at once when a send or a pull at one of
- * its brokers failed. Many askers share one question: they wait in the entry's list.
+ * One entry for each topic that a producer or consumer of this instance uses, asked from a name
+ * server (code 105) when first needed, every route_refresh_ms after that, and at once when a send
+ * or a pull at one of its brokers failed. Many askers share one question: they wait in the entry's
+ * list.
  *
  * Happy path: route_of -> unasked -> route_wait -> ns_call -> on_route -> apply -> waiters run.
  * Failure modes:
- *  - no name server answers: the entry keeps what it knew (old routes beat none), `error` says why, waiters
- *    run and decide;
+ *  - no name server answers: the entry keeps what it knew (old routes beat none), `error` says why,
+ *    waiters run and decide;
  *  - code 17: the topic has no route; one that was known stays;
  *  - an answer that does not parse counts as not answered.
- * After any of these a consumer's topic is asked again after one second, doubling up to route_refresh_ms: a topic
- * that a consumer waits for usually appears soon.
- * An entry nobody subscribes to and nobody used for ten minutes is dropped.
+ * After any of these a consumer's topic is asked again after one second, doubling up to
+ * route_refresh_ms: a topic that a consumer waits for usually appears soon. An entry nobody
+ * subscribes to and nobody used for ten minutes is dropped.
  *
- * Invariants: `writable` borrows from `queues`; both are replaced together. Waiters run from a local list,
- * so they may wait again. Runs on: the loop. */
+ * Invariants: `writable` borrows from `queues`; both are replaced together. Waiters run from a
+ * local list, so they may wait again. Runs on: the loop. */
 #include <stdlib.h>
 
 #include "client/brokers.h"
@@ -98,8 +99,9 @@ static int copy_data(struct route *r, const struct route_data *d)
     for (size_t i = 0; i < d->queue_n; i++) {
         const struct queue_data *q = &d->queues[i];
         struct route_queue *mine = &r->queues[r->queue_n];
-        *mine = (struct route_queue){slice_dup(q->broker_name), q->read_queue_nums, q->write_queue_nums,
-                                     q->perm, data_has_master(d, q->broker_name)};
+        *mine = (struct route_queue){slice_dup(q->broker_name), q->read_queue_nums,
+                                     q->write_queue_nums, q->perm,
+                                     data_has_master(d, q->broker_name)};
         if (!mine->broker)
             return E_NOMEM;
         r->queue_n++;
@@ -216,8 +218,8 @@ static void apply(struct route *r, struct slice body)
         consumers_route_changed(r->c, r);
 }
 
-/* A route that was known stays in use, as in the Java client: a name server that was just restarted knows
- * nothing for a while, and a topic that is really gone is refused by its brokers. */
+/* A route that was known stays in use, as in the Java client: a name server that was just restarted
+ * knows nothing for a while, and a topic that is really gone is refused by its brokers. */
 static void set_missing(struct route *r)
 {
     r->misses++;
@@ -247,8 +249,8 @@ static void on_route(void *arg, const struct rpc_result *res)
     else if (res->response->code == RESP_TOPIC_NOT_EXIST)
         set_missing(r);
     else
-        err_set(&r->error, E_REMOTE, "name server %s answers %d to the route of %s: " SLICE_FMT, res->address,
-                res->response->code, r->topic, SLICE_ARG(res->response->remark));
+        err_set(&r->error, E_REMOTE, "name server %s answers %d to the route of %s: " SLICE_FMT,
+                res->address, res->response->code, r->topic, SLICE_ARG(res->response->remark));
     if (res->status && !r->error.code)
         err_set(&r->error, res->status, "no name server answers");
     if (r->error.code)
@@ -270,10 +272,12 @@ void route_refresh(struct route *r)
     struct hp_client *c = r->c;
     r->asked_ms = clock_mono(c->clock);
     r->error = (struct err){0};
-    if (ns_call(c, &r->calls, RC_GET_ROUTEINFO_BY_TOPIC, slice_str(r->topic), on_route, r, &r->error) == 0)
+    if (ns_call(c, &r->calls, RC_GET_ROUTEINFO_BY_TOPIC, slice_str(r->topic), on_route, r,
+                &r->error) == 0)
         r->asking = true;
     else
-        timer_start(&c->timers, &r->timer, 0, on_not_asked); /* waiters never run inside route_wait */
+        timer_start(&c->timers, &r->timer, 0,
+                    on_not_asked); /* waiters never run inside route_wait */
 }
 
 void route_wait(struct route *r, struct route_waiter *w)
@@ -307,8 +311,8 @@ static void ask_cluster_info(struct hp_client *c)
 {
     struct err e = {0};
     c->routes.cluster_info_ms = clock_mono(c->clock);
-    if (calls_idle(&c->routes.calls) &&
-        ns_call(c, &c->routes.calls, RC_GET_BROKER_CLUSTER_INFO, SLICE_NULL, on_cluster_info, c, &e))
+    if (calls_idle(&c->routes.calls) && ns_call(c, &c->routes.calls, RC_GET_BROKER_CLUSTER_INFO,
+                                                SLICE_NULL, on_cluster_info, c, &e))
         CLIENT_LOG(c, HP_LOG_WARN, "cluster information: %s", e.text);
 }
 
@@ -336,7 +340,8 @@ static void on_tick(struct timer *t)
     struct map_iter it = {0};
     while (map_next(rc->routes, &it)) {
         struct route *r = it.value;
-        if (!r->subscribers && !r->asking && list_empty(&r->waiters) && now - r->used_ms > UNUSED_DROP_MS) {
+        if (!r->subscribers && !r->asking && list_empty(&r->waiters) &&
+            now - r->used_ms > UNUSED_DROP_MS) {
             map_remove(rc->routes, it.key);
             route_free(r);
         } else if (r->state != ROUTE_UNASKED && now - r->asked_ms >= refresh_after(r)) {

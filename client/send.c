@@ -4,20 +4,22 @@
  *                    ^  \-> [unknown] wait for the route, of the topic, else of TBW102 -/
  *                    |________ retry: another queue, another broker when there is one
  *
- * Which failures are tried again (source: DefaultMQProducer.retryResponseCodes, 5.5.0): codes 1, 2, 14, 16, 17,
- * 204, 205, 1500, and transport errors. All attempts share one deadline; each may use what is left of it.
- * A send by key has one queue and one attempt.
+ * Which failures are tried again (source: DefaultMQProducer.retryResponseCodes, 5.5.0): codes 1, 2,
+ * 14, 16, 17, 204, 205, 1500, and transport errors. All attempts share one deadline; each may use
+ * what is left of it. A send by key has one queue and one attempt.
  *
- * Honesty about the outcome. An answered refusal or a refused connection stored nothing. A timeout or a lost
- * connection may have: `uncertain` remembers it over later attempts, and a send that ends without success
- * after one of those reports HP_E_TIMEOUT or HP_E_UNKNOWN, whatever the last attempt met.
+ * Honesty about the outcome. An answered refusal or a refused connection stored nothing. A timeout
+ * or a lost connection may have: `uncertain` remembers it over later attempts, and a send that ends
+ * without success after one of those reports HP_E_TIMEOUT or HP_E_UNKNOWN, whatever the last
+ * attempt met.
  *
- * A retry that can only go to the same broker pauses first (50 ms, doubling): a broker that restarts or is
- * overloaded gains nothing from three attempts within a millisecond.
+ * A retry that can only go to the same broker pauses first (50 ms, doubling): a broker that
+ * restarts or is overloaded gains nothing from three attempts within a millisecond.
  *
  * Topics without a route go to the brokers that have TBW102, which create them (at most 4 queues).
  *
- * Runs on: the loop. `done` is the application's only callback here, and the only one on this thread. */
+ * Runs on: the loop. `done` is the application's only callback here, and the only one on this
+ * thread. */
 #include "client/send.h"
 
 #include <stdio.h>
@@ -53,7 +55,8 @@ static void finish_failed(struct send_op *op)
     if (op->uncertain && op->error.code != HP_E_TIMEOUT && op->error.code != HP_E_UNKNOWN) {
         char last[sizeof op->error.text];
         memcpy(last, op->error.text, sizeof last);
-        error_set(&op->error, op->uncertain, "an earlier attempt may have stored the message; the last one: %.180s", last);
+        error_set(&op->error, op->uncertain,
+                  "an earlier attempt may have stored the message; the last one: %.180s", last);
     }
     finish(op);
 }
@@ -69,7 +72,10 @@ void sender_abort(struct sender *s)
     }
 }
 
-static int64_t time_left(const struct send_op *op) { return op->deadline_ms - clock_mono(op->s->c->clock); }
+static int64_t time_left(const struct send_op *op)
+{
+    return op->deadline_ms - clock_mono(op->s->c->clock);
+}
 
 /* --- the queue --- */
 
@@ -83,14 +89,18 @@ static bool usable(const struct route *r, size_t i, bool template, const char **
     return *addr != NULL;
 }
 
-static const struct write_queue *pick_by_key(const struct send_op *op, const struct route *r, const char **addr)
+static const struct write_queue *pick_by_key(const struct send_op *op, const struct route *r,
+                                             const char **addr)
 {
-    const uint32_t h = op->key_hash == INT32_MIN ? 0 : (uint32_t)(op->key_hash < 0 ? -op->key_hash : op->key_hash);
+    const uint32_t h = op->key_hash == INT32_MIN
+                           ? 0
+                           : (uint32_t)(op->key_hash < 0 ? -op->key_hash : op->key_hash);
     const size_t i = h % r->writable_n;
     return usable(r, i, false, addr) ? &r->writable[i] : NULL;
 }
 
-static const struct write_queue *pick(struct send_op *op, const struct route *r, bool template, const char **addr)
+static const struct write_queue *pick(struct send_op *op, const struct route *r, bool template,
+                                      const char **addr)
 {
     if (op->by_key && !template)
         return pick_by_key(op, r, addr);
@@ -133,7 +143,9 @@ static void retry(struct send_op *op, bool allowed)
     }
     memcpy(op->last_failed, op->broker, sizeof op->last_failed);
     op->route_asked = op->template_asked = false;
-    const int64_t pause = has_other_broker(op) ? 0 : (int64_t)PAUSE_MS << (op->attempts < 6 ? op->attempts - 1 : 5);
+    const int64_t pause = has_other_broker(op)
+                              ? 0
+                              : (int64_t)PAUSE_MS << (op->attempts < 6 ? op->attempts - 1 : 5);
     if (pause >= time_left(op)) {
         finish_failed(op);
         return;
@@ -178,8 +190,9 @@ static void take_result(struct send_op *op, const struct command *resp, enum hp_
     struct hdr_send_message_resp h;
     struct err e = {0};
     if (hdr_decode(&hdr_desc_send_message_resp, HDR_LONG, resp->ext, resp->ext_n, &h, &e)) {
-        error_set(&op->error, HP_E_PROTO, "broker %s stored the message but its answer makes no sense: %.150s",
-             op->broker, e.text);
+        error_set(&op->error, HP_E_PROTO,
+                  "broker %s stored the message but its answer makes no sense: %.150s", op->broker,
+                  e.text);
         finish(op);
         return;
     }
@@ -189,8 +202,8 @@ static void take_result(struct send_op *op, const struct command *resp, enum hp_
     res->status = status;
     copy_text(first, res->offset_msg_id, sizeof res->offset_msg_id);
     copy_text(slice_str(op->out.unique_id), res->msg_id, sizeof res->msg_id);
-    copy_text(h.transaction_id.n ? h.transaction_id : slice_str(op->out.unique_id), res->transaction_id,
-              sizeof res->transaction_id);
+    copy_text(h.transaction_id.n ? h.transaction_id : slice_str(op->out.unique_id),
+              res->transaction_id, sizeof res->transaction_id);
     memcpy(res->broker_name, op->broker, sizeof res->broker_name);
     res->queue_id = h.queue_id;
     res->queue_offset = h.queue_offset;
@@ -201,8 +214,8 @@ static void take_result(struct send_op *op, const struct command *resp, enum hp_
 static void on_transport_error(struct send_op *op, const struct rpc_result *res)
 {
     struct hp_client *c = op->s->c;
-    error_set(&op->error, public_code(res->status), "send to %s at %s: %.180s", op->broker, res->address,
-         res->error.text);
+    error_set(&op->error, public_code(res->status), "send to %s at %s: %.180s", op->broker,
+              res->address, res->error.text);
     if (res->status == E_TIMEOUT || res->status == E_CLOSED)
         op->uncertain = op->error.code;
     if (res->status != E_SHUTDOWN)
@@ -223,9 +236,10 @@ static void on_answer(void *arg, const struct rpc_result *res)
         take_result(op, res->response, status);
         return;
     }
-    error_set(&op->error, HP_E_BROKER, "broker %s at %s refused the message with code %d: %.*s", op->broker,
-         res->address, code, (int)(res->response->remark.n < 150 ? res->response->remark.n : 150),
-         res->response->remark.p ? res->response->remark.p : "");
+    error_set(&op->error, HP_E_BROKER, "broker %s at %s refused the message with code %d: %.*s",
+              op->broker, res->address, code,
+              (int)(res->response->remark.n < 150 ? res->response->remark.n : 150),
+              res->response->remark.p ? res->response->remark.p : "");
     op->error.broker_code = code;
     if (is_retry_code(code))
         route_suspect(op->s->c, slice_str(op->out.topic));
@@ -248,8 +262,12 @@ static void ask(struct send_op *op, const struct write_queue *w, const char *add
     struct hdr_send_message hdr;
     outgoing_header(&op->out, slice_str(s->group), slice_str(op->broker), op->queue_id, &hdr);
     const struct iovec body = {(void *)(uintptr_t)op->out.body_bytes.p, op->out.body_bytes.n};
-    const struct rpc_request q = {.address = slice_str(addr), .code = op->out.code, .hdr = &hdr, .body = &body,
-                                  .body_n = 1, .timeout_ms = time_left(op)};
+    const struct rpc_request q = {.address = slice_str(addr),
+                                  .code = op->out.code,
+                                  .hdr = &hdr,
+                                  .body = &body,
+                                  .body_n = 1,
+                                  .timeout_ms = time_left(op)};
     struct err e = {0};
     const int rc = op->oneway ? rpc_oneway(s->c->rpc, &q, &e)
                               : client_call(s->c, &s->calls, &q, on_answer, op, &e);
@@ -274,7 +292,8 @@ static void on_route(struct route_waiter *w, struct route *r)
 static void on_no_time_for_route(struct timer *t)
 {
     struct send_op *op = LIST_ENTRY(t, struct send_op, timer);
-    error_set(&op->error, HP_E_CONNECT, "no name server answered in time for the route of %s", op->out.topic);
+    error_set(&op->error, HP_E_CONNECT, "no name server answered in time for the route of %s",
+              op->out.topic);
     finish_failed(op);
 }
 
@@ -295,14 +314,16 @@ static bool worth_asking(const struct send_op *op, const struct route *r)
 static void fail_without_route(struct send_op *op, const struct route *r)
 {
     if (r->error.code)
-        error_set(&op->error, HP_E_CONNECT, "no route for %s: %.180s", op->out.topic, r->error.text);
+        error_set(&op->error, HP_E_CONNECT, "no route for %s: %.180s", op->out.topic,
+                  r->error.text);
     else if (r->state == ROUTE_KNOWN)
-        error_set(&op->error, HP_E_NO_ROUTE, "topic %s has no writable queue at a broker that has a master",
-             op->out.topic);
+        error_set(&op->error, HP_E_NO_ROUTE,
+                  "topic %s has no writable queue at a broker that has a master", op->out.topic);
     else
         error_set(&op->error, HP_E_NO_ROUTE,
-             "no name server knows topic %s, and no broker creates topics by itself: create the topic first",
-             op->out.topic);
+                  "no name server knows topic %s, and no broker creates topics by itself: create "
+                  "the topic first",
+                  op->out.topic);
     finish_failed(op);
 }
 

@@ -36,7 +36,7 @@ struct send_op {
     char broker[128], last_failed[128];
     int32_t queue_id;
     int attempts;
-    int uncertain;       /* HP_E_TIMEOUT or HP_E_UNKNOWN: an earlier attempt may have stored the message */
+    int uncertain;       /* HP_E_TIMEOUT or HP_E_UNKNOWN: an attempt may have stored it */
     bool route_asked, template_asked;
     struct route_waiter waiter;
     struct timer timer;

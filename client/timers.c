@@ -1,15 +1,15 @@
 /* Timers of the client's loop.
  *
- * A client has a timer for each queue it pulls from, each message that waits to be consumed again, each
- * send that waits for a route. libuv handles need an asynchronous close, which would make the end of every
- * such object a two-step affair; an entry of this list just leaves it. One uv_timer_t sleeps until the
- * earliest entry.
+ * A client has a timer for each queue it pulls from, each message that waits to be consumed again,
+ * each send that waits for a route. libuv handles need an asynchronous close, which would make the
+ * end of every such object a two-step affair; an entry of this list just leaves it. One uv_timer_t
+ * sleeps until the earliest entry.
  *
- * The list is ordered by due time. Insertion searches from the back: delays are a few constants, so a new
- * timer is nearly always the last one.
+ * The list is ordered by due time. Insertion searches from the back: delays are a few constants, so
+ * a new timer is nearly always the last one.
  *
- * Invariant: when no callback runs, the uv timer is armed for pending.next, or stopped when it is empty.
- * Entries whose owner stops them leave the uv timer armed: it wakes once for nothing.
+ * Invariant: when no callback runs, the uv timer is armed for pending.next, or stopped when it is
+ * empty. Entries whose owner stops them leave the uv timer armed: it wakes once for nothing.
  * Runs on: the client's loop. */
 #include "client/timers.h"
 

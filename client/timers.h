@@ -22,7 +22,8 @@ void timers_open(struct timers *ts, uv_loop_t *loop, const struct clock *clock);
 void timers_close(struct timers *ts);
 
 void timer_init(struct timer *t);
-/* Runs fn(t) once, delay_ms from now; replaces an earlier start. fn may start and stop timers and free t. */
+/* Runs fn(t) once, delay_ms from now; replaces an earlier start. fn may start and stop timers and
+ * free t. */
 void timer_start(struct timers *ts, struct timer *t, int64_t delay_ms, void (*fn)(struct timer *t));
 void timer_stop(struct timer *t);
 static inline bool timer_pending(const struct timer *t) { return !list_empty(&t->link); }

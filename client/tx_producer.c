@@ -1,18 +1,19 @@
 /* Transactions, the producer's side.
  *
- *   hp_send_in_transaction: half message -> local transaction on the caller's thread -> END (37, oneway)
- *   check-back: broker pushes 39 -> producers_check (loop) -> check function (pool) -> END to who asked
+ *   hp_send_in_transaction: half message -> local transaction (caller's thread) -> END (37, oneway)
+ *   check-back: 39 from a broker -> producers_check (loop) -> check function (pool) -> END to it
  *
- * END names the half by two positions, its offset in the half queue and its physical offset, both from the send
- * result, or both from the check request: after a check the broker has rewritten the half elsewhere, so the
- * original positions would be refused. END is oneway because losing it is repaired by the next check-back.
+ * END names the half by two positions, its offset in the half queue and its physical offset, both
+ * from the send result, or both from the check request: after a check the broker has rewritten the
+ * half elsewhere, so the original positions would be refused. END is oneway because losing it is
+ * repaired by the next check-back.
  *
- * A half that was stored with another status than SEND_OK is rolled back without running the local transaction
- * (source: DefaultMQProducerImpl.sendMessageInTransaction, 5.5.0). Without a local function the caller has
- * taken the decision upon itself, so nothing is sent for it.
+ * A half that was stored with another status than SEND_OK is rolled back without running the local
+ * transaction (source: DefaultMQProducerImpl.sendMessageInTransaction, 5.5.0). Without a local
+ * function the caller has taken the decision upon itself, so nothing is sent for it.
  *
- * A check that cannot be served (queue full, group unknown, record unreadable) is dropped with a log line: the
- * broker asks again. */
+ * A check that cannot be served (queue full, group unknown, record unreadable) is dropped with a
+ * log line: the broker asks again. */
 #include <stdlib.h>
 
 #include "client/message_priv.h"
@@ -55,13 +56,16 @@ static void deliver_end(struct mail *mail)
         .msg_id = slice_str(x->msg_id),
         .transaction_id = slice_str(x->transaction_id),
     };
-    const struct rpc_request q = {.address = slice_str(addr), .code = RC_END_TRANSACTION, .hdr = &hdr,
+    const struct rpc_request q = {.address = slice_str(addr),
+                                  .code = RC_END_TRANSACTION,
+                                  .hdr = &hdr,
                                   .timeout_ms = c->request_timeout_ms};
     struct err e = {0};
     if (!addr)
         err_set(&e, E_NOTFOUND, "no master of broker %s is known", x->broker_name);
     if (!addr || rpc_oneway(c->rpc, &q, &e))
-        CLIENT_LOG(c, HP_LOG_WARN, "end of transaction %s not sent, the broker will ask: %s", x->msg_id, e.text);
+        CLIENT_LOG(c, HP_LOG_WARN, "end of transaction %s not sent, the broker will ask: %s",
+                   x->msg_id, e.text);
     end_free(x);
 }
 
@@ -83,8 +87,9 @@ static int end_half(struct hp_producer *p, const char *topic, const struct hp_se
     struct host host;
     int64_t phys;
     if (offset_msg_id_parse(slice_str(half->offset_msg_id), &host, &phys))
-        return error_set(err, HP_E_INVALID, "offset_msg_id \"%s\" of the half message is not one of a broker",
-                    half->offset_msg_id);
+        return error_set(err, HP_E_INVALID,
+                         "offset_msg_id \"%s\" of the half message is not one of a broker",
+                         half->offset_msg_id);
     struct end_tx *x = calloc(1, sizeof *x);
     if (x) {
         x->c = p->c;
@@ -104,23 +109,31 @@ static int end_half(struct hp_producer *p, const char *topic, const struct hp_se
     return post_end(x) ? error_set(err, HP_E_CLOSED, "the client is shut down") : 0;
 }
 
-static bool is_verdict(enum hp_transaction_state s) { return s == HP_TX_COMMIT || s == HP_TX_ROLLBACK; }
+static bool is_verdict(enum hp_transaction_state s)
+{
+    return s == HP_TX_COMMIT || s == HP_TX_ROLLBACK;
+}
 
-int hp_end_transaction(hp_producer *p, const struct hp_send_result *half, enum hp_transaction_state state,
-                       struct hp_error *err)
+int hp_end_transaction(hp_producer *p, const struct hp_send_result *half,
+                       enum hp_transaction_state state, struct hp_error *err)
 {
     if (state == HP_TX_UNKNOWN)
         return 0;
     if (!half || !is_verdict(state))
-        return error_set(err, HP_E_INVALID, half ? "state %d is none of hp_transaction_state" : "half is NULL", (int)state);
+        return error_set(err, HP_E_INVALID,
+                         half ? "state %d is none of hp_transaction_state" : "half is NULL",
+                         (int)state);
     return end_half(p, NULL, half, state, err);
 }
 
-int hp_send_in_transaction(hp_producer *p, const hp_message *m, hp_local_transaction_fn local, void *arg,
-                           struct hp_send_result *half, enum hp_transaction_state *state, struct hp_error *err)
+int hp_send_in_transaction(hp_producer *p, const hp_message *m, hp_local_transaction_fn local,
+                           void *arg, struct hp_send_result *half, enum hp_transaction_state *state,
+                           struct hp_error *err)
 {
     if (!p->check)
-        return error_set(err, HP_E_STATE, "hp_producer_options.check is not set: brokers could not ask for the outcome");
+        return error_set(
+            err, HP_E_STATE,
+            "hp_producer_options.check is not set: brokers could not ask for the outcome");
     struct hp_send_result stored;
     const int rc = producer_send_and_wait(p, m, true, &stored, err);
     if (rc)
@@ -168,15 +181,16 @@ static void run_check(struct job *j)
     if (!rc)
         rc = view_init(&v, &m, k->end->broker_name, 0);
     if (rc) {
-        CLIENT_LOG(p->c, HP_LOG_ERROR, "check of transaction %s: the message is unreadable: %s", k->end->msg_id,
-                   e.text[0] ? e.text : err_text(rc));
+        CLIENT_LOG(p->c, HP_LOG_ERROR, "check of transaction %s: the message is unreadable: %s",
+                   k->end->msg_id, e.text[0] ? e.text : err_text(rc));
         check_drop(j);
         return;
     }
     const enum hp_transaction_state state = p->check(p->check_arg, &v);
     view_fini(&v);
     k->end->state = is_verdict(state) ? state : HP_TX_UNKNOWN;
-    (void)(post_end(k->end) == 0); /* refused only when the client is going: the broker asks another */
+    (void)(post_end(k->end) ==
+           0); /* refused only when the client is going: the broker asks another */
     k->end = NULL;
     check_drop(j);
 }
@@ -198,8 +212,8 @@ static void copy_id(struct slice s, char dst[64])
         dst[0] = '\0';
 }
 
-static struct end_tx *end_from(struct hp_producer *p, const struct hdr_check_transaction *h, const struct message *m,
-                               const char *address)
+static struct end_tx *end_from(struct hp_producer *p, const struct hdr_check_transaction *h,
+                               const struct message *m, const char *address)
 {
     struct end_tx *x = calloc(1, sizeof *x);
     if (!x)
@@ -217,15 +231,16 @@ static struct end_tx *end_from(struct hp_producer *p, const struct hdr_check_tra
         x->broker_name[0] = '\0';
     x->group = slice_dup(slice_str(p->group));
     x->topic = h->topic.n ? slice_dup(h->topic) : NULL;
-    if (!x->group || (h->topic.n && !x->topic) || slice_copy(slice_str(address), x->address, sizeof x->address)) {
+    if (!x->group || (h->topic.n && !x->topic) ||
+        slice_copy(slice_str(address), x->address, sizeof x->address)) {
         end_free(x);
         return NULL;
     }
     return x;
 }
 
-static int queue_check(struct hp_producer *p, const struct hdr_check_transaction *h, const struct message *m,
-                       const struct rpc_push *push, struct err *e)
+static int queue_check(struct hp_producer *p, const struct hdr_check_transaction *h,
+                       const struct message *m, const struct rpc_push *push, struct err *e)
 {
     if (pool_waiting(&p->checks) >= CHECKS_PENDING_MAX)
         return err_set(e, E_BUSY, "%d checks are waiting already", CHECKS_PENDING_MAX);
@@ -258,7 +273,8 @@ void producers_check(struct hp_client *c, const struct rpc_push *push)
         const struct slice group = props_str_get(m.properties, PROP_PGROUP);
         struct hp_producer *p = producer_of(c, group);
         rc = p ? queue_check(p, &h, &m, push, &e)
-               : err_set(&e, E_NOTFOUND, "no transaction producer of group " SLICE_FMT " here", SLICE_ARG(group));
+               : err_set(&e, E_NOTFOUND, "no transaction producer of group " SLICE_FMT " here",
+                         SLICE_ARG(group));
     }
     if (rc)
         CLIENT_LOG(c, HP_LOG_WARN, "transaction check from %s dropped: %s", push->address, e.text);

@@ -1,10 +1,10 @@
 /* Unique ids.
  *
- * Layout before hex: address (4 or 16 bytes) | process id u16 | random i32 | milliseconds since the first of
- * this month, local time, i32 | counter u16. Admin tools read an approximate send time from the fourth
- * field; brokers never look inside. Time and counter together are one 48-bit number that only grows: a burst
- * of more than 65,536 ids in a millisecond, or a wall clock set back, borrows from the future instead of
- * repeating.
+ * Layout before hex: address (4 or 16 bytes) | process id u16 | random i32 | milliseconds since the
+ * first of this month, local time, i32 | counter u16. Admin tools read an approximate send time
+ * from the fourth field; brokers never look inside. Time and counter together are one 48-bit number
+ * that only grows: a burst of more than 65,536 ids in a millisecond, or a wall clock set back,
+ * borrows from the future instead of repeating.
  *
  * Runs on any thread, under the generator's lock. */
 #include "client/unique_id.h"

@@ -1,9 +1,11 @@
 /* Views of received messages.
  *
- * A record is decoded where it arrives (on the loop) but made readable here, on the thread that runs the
- * application's callback: strings copied and terminated, properties split, body inflated. A retry shows its
- * original topic. The message id is the producer's (UNIQ_KEY) when there is one, else the broker's.
- * Source: MessageClientExt.getMsgId, ConsumeMessageConcurrentlyService.resetRetryAndNamespace (5.5.0). */
+ * A record is decoded where it arrives (on the loop) but made readable here, on the thread that
+ * runs the application's callback: strings copied and terminated, properties split, body inflated.
+ * A retry shows its original topic. The message id is the producer's (UNIQ_KEY) when there is one,
+ * else the broker's.
+ * Source: MessageClientExt.getMsgId, ConsumeMessageConcurrentlyService.resetRetryAndNamespace
+ * (5.5.0). */
 #include "client/view.h"
 
 #include <stdlib.h>
@@ -63,7 +65,8 @@ static int copy_strings(struct hp_message_view *v, const struct message *m, cons
     return 0;
 }
 
-int view_init(struct hp_message_view *v, const struct message *m, const char *broker_name, int32_t reconsume_extra)
+int view_init(struct hp_message_view *v, const struct message *m, const char *broker_name,
+              int32_t reconsume_extra)
 {
     *v = (struct hp_message_view){
         .body = m->body,

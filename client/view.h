@@ -17,8 +17,8 @@ struct hp_message_view {
     int32_t queue_id, reconsume_times;
     int64_t queue_offset, born_ms, store_ms;
 };
-/* Borrows the record's body; copies the strings. reconsume_extra: times it was consumed again locally,
- * without the broker. E_CORRUPT, E_TOOBIG, E_UNSUPP (body), E_NOMEM. Any thread. */
+/* Borrows the record's body; copies the strings. reconsume_extra: times it was consumed again
+ * locally, without the broker. E_CORRUPT, E_TOOBIG, E_UNSUPP (body), E_NOMEM. Any thread. */
 int view_init(struct hp_message_view *v, const struct message *m, const char *broker_name,
               int32_t reconsume_extra) HP_MUST_USE;
 void view_fini(struct hp_message_view *v);

@@ -9,9 +9,9 @@ static void the_share_of_each_member_is_the_one_java_computes(void **state)
     static const struct {
         size_t queues, members, own, first, n;
     } cases[] = {
-        {8, 1, 0, 0, 8}, {8, 2, 0, 0, 4}, {8, 2, 1, 4, 4}, {8, 3, 0, 0, 3}, {8, 3, 1, 3, 3}, {8, 3, 2, 6, 2},
-        {4, 8, 3, 3, 1}, {4, 8, 4, 4, 0}, {4, 8, 7, 4, 0}, {1, 2, 0, 0, 1}, {1, 2, 1, 1, 0}, {0, 3, 1, 0, 0},
-        {7, 4, 0, 0, 2}, {7, 4, 3, 6, 1},
+        {8, 1, 0, 0, 8}, {8, 2, 0, 0, 4}, {8, 2, 1, 4, 4}, {8, 3, 0, 0, 3}, {8, 3, 1, 3, 3},
+        {8, 3, 2, 6, 2}, {4, 8, 3, 3, 1}, {4, 8, 4, 4, 0}, {4, 8, 7, 4, 0}, {1, 2, 0, 0, 1},
+        {1, 2, 1, 1, 0}, {0, 3, 1, 0, 0}, {7, 4, 0, 0, 2}, {7, 4, 3, 6, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct share s = assign_avg(cases[i].queues, cases[i].members, cases[i].own);

@@ -20,12 +20,16 @@ static inline void quiet(void *arg, enum hp_log_level level, const char *line)
     (void)line;
 }
 
-static inline hp_client *new_client_beating(const struct fake *f, const char *instance, int64_t heartbeat_ms)
+static inline hp_client *new_client_beating(const struct fake *f, const char *instance,
+                                            int64_t heartbeat_ms)
 {
     hp_client *c = NULL;
     struct hp_error err = {0};
-    const struct hp_client_options o = {.namesrv_addr = fake_namesrv(f), .instance_name = instance,
-                                        .route_refresh_ms = 300, .heartbeat_ms = heartbeat_ms, .request_timeout_ms = 1500,
+    const struct hp_client_options o = {.namesrv_addr = fake_namesrv(f),
+                                        .instance_name = instance,
+                                        .route_refresh_ms = 300,
+                                        .heartbeat_ms = heartbeat_ms,
+                                        .request_timeout_ms = 1500,
                                         .log = getenv("CLIENT_TEST_LOG") ? NULL : quiet};
     if (hp_client_new(&o, &c, &err))
         fail_msg("client: %s", err.text);
@@ -47,8 +51,8 @@ static inline hp_producer *new_producer(hp_client *c, struct hp_producer_options
     return p;
 }
 
-static inline int send_text(hp_producer *p, const char *topic, const char *body, struct hp_send_result *res,
-                            struct hp_error *err)
+static inline int send_text(hp_producer *p, const char *topic, const char *body,
+                            struct hp_send_result *res, struct hp_error *err)
 {
     hp_message *m = hp_message_new(topic, body, strlen(body));
     assert_non_null(m);
@@ -73,7 +77,8 @@ static inline void await_seen(struct fake *f, int broker, int code, int n)
         fail_msg("%d requests of code %d seen, not %d", fake_seen(f, broker, code), code, n);
 }
 
-static inline void assert_field(struct fake *f, int broker, int code, int nth, const char *key, const char *want)
+static inline void assert_field(struct fake *f, int broker, int code, int nth, const char *key,
+                                const char *want)
 {
     char *got = fake_field(f, broker, code, nth, key);
     if (!got)

@@ -29,9 +29,11 @@ static inline enum hp_consume_result collect(void *arg, const hp_message_view *v
     wait_until(gate_open, c, DEADLINE_MS);
     pthread_mutex_lock(&c->lock);
     if (c->n < TEXTS_MAX)
-        snprintf(c->texts[c->n++], sizeof c->texts[0], "%s@%s#%d", body, hp_view_topic(v), hp_view_reconsume_times(v));
+        snprintf(c->texts[c->n++], sizeof c->texts[0], "%s@%s#%d", body, hp_view_topic(v),
+                 hp_view_reconsume_times(v));
     pthread_mutex_unlock(&c->lock);
-    const enum hp_consume_result r = c->decide ? c->decide(body, hp_view_reconsume_times(v)) : HP_CONSUME_SUCCESS;
+    const enum hp_consume_result r = c->decide ? c->decide(body, hp_view_reconsume_times(v))
+                                               : HP_CONSUME_SUCCESS;
     atomic_fetch_sub(&c->inside, 1);
     return r;
 }
@@ -82,8 +84,9 @@ static inline bool is_inside(void *arg)
     return atomic_load(&h->c->inside) >= h->n;
 }
 
-static inline hp_consumer *new_consumer(hp_client *c, struct collector *to, struct hp_consumer_options o,
-                                        const char *topic, const char *tags)
+static inline hp_consumer *new_consumer(hp_client *c, struct collector *to,
+                                        struct hp_consumer_options o, const char *topic,
+                                        const char *tags)
 {
     hp_consumer *k = NULL;
     struct hp_error err = {0};
@@ -92,7 +95,8 @@ static inline hp_consumer *new_consumer(hp_client *c, struct collector *to, stru
     o.consume_arg = to;
     o.threads = o.threads ? o.threads : 4;
     o.offset_persist_ms = o.offset_persist_ms ? o.offset_persist_ms : 100;
-    if (hp_consumer_new(c, &o, &k, &err) || hp_consumer_subscribe(k, topic, tags, &err) || hp_consumer_start(k, &err))
+    if (hp_consumer_new(c, &o, &k, &err) || hp_consumer_subscribe(k, topic, tags, &err) ||
+        hp_consumer_start(k, &err))
         fail_msg("consumer: %s", err.text);
     return k;
 }
@@ -113,8 +117,8 @@ static inline void await_offset(struct fake *f, const char *topic, int queue, in
 {
     struct at_offset a = {f, 0, "CG", topic, queue, want};
     if (!wait_until(is_at_offset, &a, DEADLINE_MS))
-        fail_msg("offset of %s:%d is %lld, not %lld", topic, queue, (long long)fake_offset(f, 0, "CG", topic, queue),
-                 (long long)want);
+        fail_msg("offset of %s:%d is %lld, not %lld", topic, queue,
+                 (long long)fake_offset(f, 0, "CG", topic, queue), (long long)want);
 }
 
 struct holds {

@@ -22,7 +22,9 @@ static void start(struct fixture *x, enum hp_consume_result (*decide)(const char
 
 static void run(struct fixture *x)
 {
-    x->k = new_consumer(x->c, x->to, (struct hp_consumer_options){.from = HP_FROM_FIRST, .max_reconsume_times = 7}, "T", "*");
+    x->k = new_consumer(
+        x->c, x->to, (struct hp_consumer_options){.from = HP_FROM_FIRST, .max_reconsume_times = 7},
+        "T", "*");
 }
 
 static void stop(struct fixture *x)

@@ -1,4 +1,5 @@
-/* client/message.c and client/message_build.c: refusals, and headers compared with recorded Java requests. */
+/* client/message.c and client/message_build.c: refusals, and headers compared with recorded Java
+ * requests. */
 #include "tests/support/test.h"
 
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static int teardown(void **state)
 
 static struct build_opts opts_for(const char *group)
 {
-    return (struct build_opts){.group = group, .max_message_size = 4 << 20, .compress_over = 4096, .ids = &ids};
+    return (struct build_opts){
+        .group = group, .max_message_size = 4 << 20, .compress_over = 4096, .ids = &ids};
 }
 
 /* --- against recordings --- */
@@ -63,20 +65,23 @@ static void recorded_free(struct recorded *r)
 }
 
 /* Encodes our header and decodes it again, as a broker sees it. */
-static void encode_ours(const struct outgoing *o, const char *group, int32_t queue_id, struct buf *bytes, struct command *c)
+static void encode_ours(const struct outgoing *o, const char *group, int32_t queue_id,
+                        struct buf *bytes, struct command *c)
 {
     struct hdr_send_message h;
     struct err e = {0};
     outgoing_header(o, slice_str(group), SLICE_LIT("broker-a"), queue_id, &h);
     const struct code_row *row = code_row_of(o->code);
-    const struct command_out out = {.code = o->code, .desc = row->request, .names = row->names, .hdr = &h};
+    const struct command_out out = {
+        .code = o->code, .desc = row->request, .names = row->names, .hdr = &h};
     buf_init(bytes, 0);
     assert_ok(command_encode(bytes, &out, o->body_bytes.n, &e), &e);
     const uint32_t header_n = be32_get(bytes->p + 4) & 0xFFFFFF;
     assert_ok(command_decode(bytes->p + 8, header_n, 0, c, NULL, &e), &e);
 }
 
-static void assert_same_field(const struct command *ours, const struct command *theirs, const char *key)
+static void assert_same_field(const struct command *ours, const struct command *theirs,
+                              const char *key)
 {
     char want[256];
     const struct slice t = command_ext(theirs, key);
@@ -107,7 +112,8 @@ static void assert_same_props(struct slice ours, struct slice theirs)
 
 static void compare(const struct outgoing *o, const char *group, const struct recorded *r)
 {
-    /* b topic, c, d template, e queue, f sysFlag, h flag, m batch, n broker; j and k only when not default */
+    /* b topic, c, d template, e queue, f sysFlag, h flag, m batch, n broker; j and k only when not
+     * default */
     static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "h", "n"};
     struct buf bytes;
     struct command c;
@@ -182,10 +188,12 @@ static void a_batch_is_items_with_ids_of_their_own(void **state)
     int n = 0;
     while (rest.n && batch_next(&rest, &item, NULL) == 0) {
         assert_int_equal(item.body.n, n + 1);
-        assert_int_equal(slice_copy(props_str_get(item.properties, PROP_UNIQ_KEY), ids_seen[n++], 64), 0);
+        assert_int_equal(
+            slice_copy(props_str_get(item.properties, PROP_UNIQ_KEY), ids_seen[n++], 64), 0);
     }
     assert_int_equal(n, 3);
-    assert_int_equal(slice_copy(props_str_get(buf_slice(&o.props), PROP_UNIQ_KEY), ids_seen[3], 64), 0);
+    assert_int_equal(slice_copy(props_str_get(buf_slice(&o.props), PROP_UNIQ_KEY), ids_seen[3], 64),
+                     0);
     assert_string_equal(o.unique_id, ids_seen[0]);
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < i; k++)
@@ -194,9 +202,11 @@ static void a_batch_is_items_with_ids_of_their_own(void **state)
 
     struct hp_error err = {0};
     assert_int_equal(hp_message_set_delay_level(m[1], 3), 0);
-    assert_int_equal(outgoing_build_batch(&o, (const hp_message *const *)m, 3, &b, &err), HP_E_INVALID);
+    assert_int_equal(outgoing_build_batch(&o, (const hp_message *const *)m, 3, &b, &err),
+                     HP_E_INVALID);
     assert_contains(err.text, "message 1 of the batch has a delay level");
-    assert_int_equal(outgoing_build_batch(&o, (const hp_message *const *)m, 0, &b, &err), HP_E_INVALID);
+    assert_int_equal(outgoing_build_batch(&o, (const hp_message *const *)m, 0, &b, &err),
+                     HP_E_INVALID);
     for (int i = 0; i < 3; i++)
         hp_message_free(m[i]);
 }
@@ -217,7 +227,8 @@ static void bodies_are_compressed_from_the_threshold_on_and_only_if_that_helps(v
         hp_message *m = hp_message_new("T", cases[i].n == 8 ? "q8#kZ!v2" : text, cases[i].n);
         assert_int_equal(outgoing_build(&o, m, &b, NULL), 0);
         assert_int_equal(o.sys_flag, cases[i].compressed ? SYSFLAG_COMPRESSED : 0);
-        assert_true(cases[i].compressed ? o.body_bytes.n < cases[i].n : o.body_bytes.n == cases[i].n);
+        assert_true(cases[i].compressed ? o.body_bytes.n < cases[i].n
+                                        : o.body_bytes.n == cases[i].n);
         outgoing_fini(&o);
         hp_message_free(m);
     }

@@ -1,4 +1,5 @@
-/* client/options.c and the option checks of producer.c and push.c: each refusal names what is wrong. */
+/* client/options.c and the option checks of producer.c and push.c: each refusal names what is
+ * wrong. */
 #include "tests/support/test.h"
 
 #include <stdlib.h>
@@ -40,7 +41,8 @@ static void the_client_id_has_address_instance_and_unit(void **state)
 {
     (void)state;
     struct client_settings s;
-    const struct hp_client_options o = {.namesrv_addr = " 127.0.0.1:9876 ;127.0.0.1:9877;", .instance_name = "i1",
+    const struct hp_client_options o = {.namesrv_addr = " 127.0.0.1:9876 ;127.0.0.1:9877;",
+                                        .instance_name = "i1",
                                         .unit_name = "u"};
     assert_int_equal(settings_init(&s, &o, NULL), 0);
     assert_string_equal(s.client_id, "127.0.0.1@i1@u");
@@ -147,7 +149,9 @@ static void subscribing_follows_the_states_of_a_consumer(void **state)
     struct hp_error err = {0};
     hp_client *c = unconnected();
     hp_consumer *k = NULL;
-    assert_int_equal(hp_consumer_new(c, &(struct hp_consumer_options){.group = "g", .consume = never}, &k, &err), 0);
+    assert_int_equal(
+        hp_consumer_new(c, &(struct hp_consumer_options){.group = "g", .consume = never}, &k, &err),
+        0);
     assert_int_equal(hp_consumer_start(k, &err), HP_E_STATE);
     assert_int_equal(hp_consumer_subscribe(k, "../../etc", "*", &err), HP_E_INVALID);
     assert_int_equal(hp_consumer_subscribe(k, "T", "|| ||", &err), HP_E_INVALID);

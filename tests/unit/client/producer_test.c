@@ -59,7 +59,8 @@ static void asynchronous_sends_are_bounded(void **state)
     fake_topic(f, "T", 4);
     fake_script(f, 0, RC_SEND_MESSAGE_V2, FAKE_SILENT, 0, 1000);
     hp_client *c = new_client(f, "i");
-    hp_producer *p = new_producer(c, (struct hp_producer_options){.send_timeout_ms = 500, .async_max = 3});
+    hp_producer *p = new_producer(
+        c, (struct hp_producer_options){.send_timeout_ms = 500, .async_max = 3});
     atomic_store(&done_bad, 0);
     hp_message *m = hp_message_new("T", "x", 1);
     for (int i = 0; i < 3; i++)
@@ -102,7 +103,8 @@ static void freeing_a_producer_waits_for_its_sends(void **state)
 
 static atomic_int from_loop;
 
-static void send_from_callback(void *arg, const struct hp_send_result *res, const struct hp_error *err)
+static void send_from_callback(void *arg, const struct hp_send_result *res,
+                               const struct hp_error *err)
 {
     (void)res;
     (void)err;
@@ -133,7 +135,8 @@ static void a_group_has_one_producer_in_a_client(void **state)
     struct hp_error err = {0};
     hp_client *c = new_client(f, "i");
     hp_producer *p = new_producer(c, (struct hp_producer_options){.group = "PG"}), *other = NULL;
-    assert_int_equal(hp_producer_new(c, &(struct hp_producer_options){.group = "PG"}, &other, &err), HP_E_STATE);
+    assert_int_equal(hp_producer_new(c, &(struct hp_producer_options){.group = "PG"}, &other, &err),
+                     HP_E_STATE);
     assert_null(other);
     hp_producer_free(p);
     p = new_producer(c, (struct hp_producer_options){.group = "PG"});

@@ -64,7 +64,10 @@ static void consumption_begins_where_the_table_of_start_offsets_says(void **stat
         enum hp_consume_from from;
         int64_t stored; /* -1: none */
         int64_t first;  /* offset of the first message delivered; 10: only new ones */
-    } cases[] = {{HP_FROM_LAST, -1, 10}, {HP_FROM_FIRST, -1, 0}, {HP_FROM_LAST, 3, 3}, {HP_FROM_FIRST, 7, 7}};
+    } cases[] = {{HP_FROM_LAST, -1, 10},
+                 {HP_FROM_FIRST, -1, 0},
+                 {HP_FROM_LAST, 3, 3},
+                 {HP_FROM_FIRST, 7, 7}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct fixture x;
         char first[32];
@@ -72,7 +75,8 @@ static void consumption_begins_where_the_table_of_start_offsets_says(void **stat
         put_many(&x, "m", 0, 10, "");
         if (cases[i].stored >= 0)
             fake_set_offset(x.f, 0, "CG", "T", 0, cases[i].stored);
-        x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = cases[i].from}, "T", "*");
+        x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = cases[i].from}, "T",
+                           "*");
         await_seen(x.f, 0, RC_PULL_MESSAGE, 1);
         fake_put(x.f, 0, "T", 0, "", "m-10");
         await_collected(x.to, "m-10@T#0", 1);
@@ -105,7 +109,8 @@ static void tags_are_compared_as_text(void **state)
     fake_put(x.f, 0, "T", 0, "TAGS\1AaAa\2", "wanted");
     fake_put(x.f, 0, "T", 0, "TAGS\1BBBB\2", "same hash"); /* the broker lets it pass */
     fake_put(x.f, 0, "T", 0, "", "untagged");
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T", "X || AaAa");
+    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T",
+                       "X || AaAa");
     await_collected(x.to, "wanted@T#0", 1);
     await_offset(x.f, "T", 0, 3); /* what was filtered counts as finished */
     assert_int_equal(collected(x.to, NULL), 1);
@@ -119,7 +124,8 @@ static void an_unfinished_message_holds_the_commit_and_survives_a_stop(void **st
     prepare(&x, 1);
     atomic_store(&x.to->gate, true);
     put_many(&x, "m", 0, 3, "");
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST, .threads = 1}, "T", "*");
+    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST, .threads = 1},
+                       "T", "*");
     assert_true(wait_until(is_inside, &(struct has){x.to, NULL, 1}, DEADLINE_MS));
     hp_consumer_stop(x.k, 50); /* the callback is still inside */
     assert_int_equal(fake_offset(x.f, 0, "CG", "T", 0), 0);
@@ -138,8 +144,10 @@ static void stopping_waits_for_callbacks_and_commits(void **state)
     struct fixture x;
     prepare(&x, 1);
     put_many(&x, "m", 0, 10, "");
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST, .offset_persist_ms = 3600000}, "T",
-                       "*");
+    x.k = new_consumer(
+        x.c, x.to,
+        (struct hp_consumer_options){.from = HP_FROM_FIRST, .offset_persist_ms = 3600000}, "T",
+        "*");
     await_collected(x.to, NULL, 10);
     hp_consumer_stop(x.k, DEADLINE_MS);
     assert_int_equal(fake_offset(x.f, 0, "CG", "T", 0), 10);
@@ -158,12 +166,15 @@ static void flow_control_bounds_what_is_cached(void **state)
     prepare(&x, 1);
     atomic_store(&x.to->gate, true);
     put_many(&x, "m", 0, 200, "");
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST, .cached_messages_max = 40}, "T", "*");
+    x.k = new_consumer(
+        x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST, .cached_messages_max = 40},
+        "T", "*");
     assert_true(wait_until(is_inside, &(struct has){x.to, NULL, 4}, DEADLINE_MS));
     await_seen(x.f, 0, RC_PULL_MESSAGE, 2);
     await_seen(x.f, 0, RC_HEART_BEAT, fake_seen(x.f, 0, RC_HEART_BEAT) + 1); /* a second passes */
     hp_consumer_stats(x.k, &s);
-    assert_int_equal(s.cached, 64); /* two pulls of 32: the second one began below the limit of 40 */
+    assert_int_equal(s.cached,
+                     64); /* two pulls of 32: the second one began below the limit of 40 */
     assert_int_equal(s.pulls, 2);
     atomic_store(&x.to->gate, false);
     await_collected(x.to, NULL, 200);
@@ -179,7 +190,8 @@ static void an_illegal_offset_moves_to_where_the_broker_says_and_is_committed(vo
     fake_set_min(x.f, 0, "T", 0, 100);
     fake_set_offset(x.f, 0, "CG", "T", 0, 5);
     fake_put(x.f, 0, "T", 0, "", "first left");
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.offset_persist_ms = 3600000}, "T", "*");
+    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.offset_persist_ms = 3600000}, "T",
+                       "*");
     await_collected(x.to, "first left@T#0", 1);
     assert_true(fake_seen(x.f, 0, RC_UPDATE_CONSUMER_OFFSET) >= 1);
     assert_field(x.f, 0, RC_UPDATE_CONSUMER_OFFSET, 0, "commitOffset", "100");
@@ -220,7 +232,8 @@ static void a_topic_that_appears_later_is_consumed(void **state)
     (void)state;
     struct fixture x;
     prepare(&x, 1);
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "later", "*");
+    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "later",
+                       "*");
     await_seen(x.f, FAKE_NAMESRV, RC_GET_ROUTEINFO_BY_TOPIC, 1);
     fake_topic(x.f, "later", 1);
     fake_put(x.f, 0, "later", 0, "", "x");
@@ -233,7 +246,8 @@ static void broadcasting_keeps_its_offsets_in_a_file(void **state)
     (void)state;
     const char *dir = tmpdir_new("broadcast");
     struct fixture x;
-    const struct hp_consumer_options o = {.from = HP_FROM_FIRST, .model = HP_BROADCASTING, .local_offset_dir = dir};
+    const struct hp_consumer_options o = {
+        .from = HP_FROM_FIRST, .model = HP_BROADCASTING, .local_offset_dir = dir};
     prepare(&x, 1);
     put_many(&x, "a", 0, 3, "");
     x.k = new_consumer(x.c, x.to, o, "T", "*");

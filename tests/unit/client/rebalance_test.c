@@ -1,4 +1,5 @@
-/* client/rebalance.c, route_cache.c and create_topic.c: members share, leave, and follow the routes. */
+/* client/rebalance.c, route_cache.c and create_topic.c: members share, leave, and follow the
+ * routes. */
 #include "tests/unit/client/consumer_fixture.h"
 
 static void two_members_share_and_the_last_one_takes_all(void **state)
@@ -8,9 +9,11 @@ static void two_members_share_and_the_last_one_takes_all(void **state)
     struct collector *a = new_collector(), *b = new_collector();
     fake_topic(f, "T", 4);
     hp_client *ca = new_client(f, "a"), *cb = new_client(f, "b");
-    hp_consumer *ka = new_consumer(ca, a, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T", "*");
+    hp_consumer *ka = new_consumer(ca, a, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T",
+                                   "*");
     await_queues(ka, 4); /* the retry topic has no route here */
-    hp_consumer *kb = new_consumer(cb, b, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T", "*");
+    hp_consumer *kb = new_consumer(cb, b, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T",
+                                   "*");
     await_queues(ka, 2);
     await_queues(kb, 2);
     for (int i = 0; i < 40; i++)
@@ -42,8 +45,10 @@ static void a_member_that_dies_is_replaced(void **state)
     struct collector *a = new_collector(), *b = new_collector();
     fake_topic(f, "T", 4);
     hp_client *ca = new_client(f, "a"), *cb = new_client(f, "b");
-    hp_consumer *ka = new_consumer(ca, a, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T", "*");
-    hp_consumer *kb = new_consumer(cb, b, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T", "*");
+    hp_consumer *ka = new_consumer(ca, a, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T",
+                                   "*");
+    hp_consumer *kb = new_consumer(cb, b, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T",
+                                   "*");
     await_queues(ka, 2);
     await_queues(kb, 2);
     hp_consumer_free(kb);
@@ -63,7 +68,8 @@ static void queues_of_a_new_topic_size_and_a_lost_broker_are_followed(void **sta
     struct collector *a = new_collector();
     fake_topic(f, "T", 3);
     hp_client *c = new_client(f, "a");
-    hp_consumer *k = new_consumer(c, a, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T", "*");
+    hp_consumer *k = new_consumer(c, a, (struct hp_consumer_options){.from = HP_FROM_FIRST}, "T",
+                                  "*");
     await_queues(k, 6);
     fake_unroute(f, 1);
     await_queues(k, 3);
@@ -80,7 +86,8 @@ static void queues_stay_when_the_broker_cannot_name_the_members(void **state)
     struct collector *a = new_collector();
     fake_topic(f, "T", 4);
     hp_client *c = new_client(f, "a");
-    hp_consumer *k = new_consumer(c, a, (struct hp_consumer_options){.from = HP_FROM_FIRST, .rebalance_ms = 100}, "T", "*");
+    hp_consumer *k = new_consumer(
+        c, a, (struct hp_consumer_options){.from = HP_FROM_FIRST, .rebalance_ms = 100}, "T", "*");
     await_queues(k, 4);
     fake_script(f, 0, RC_GET_CONSUMER_LIST_BY_GROUP, FAKE_ANSWER, RESP_SYSTEM_ERROR, 2);
     const int before = fake_seen(f, 0, RC_GET_CONSUMER_LIST_BY_GROUP);
@@ -101,7 +108,10 @@ static void a_group_has_one_consumer_in_a_client(void **state)
     fake_topic(f, "T", 1);
     hp_client *c = new_client(f, "a");
     hp_consumer *k = new_consumer(c, a, (struct hp_consumer_options){0}, "T", "*"), *other = NULL;
-    assert_int_equal(hp_consumer_new(c, &(struct hp_consumer_options){.group = "CG", .consume = collect}, &other, &err), 0);
+    assert_int_equal(
+        hp_consumer_new(c, &(struct hp_consumer_options){.group = "CG", .consume = collect}, &other,
+                        &err),
+        0);
     assert_int_equal(hp_consumer_subscribe(other, "T", "*", &err), 0);
     assert_int_equal(hp_consumer_start(other, &err), HP_E_STATE);
     hp_consumer_free(other);
@@ -121,7 +131,10 @@ static void another_name_server_is_asked_when_one_does_not_answer(void **state)
     fake_topic(f, "T", 1);
     snprintf(addrs, sizeof addrs, "127.0.0.1:1;%s;127.0.0.1:2", fake_namesrv(f));
     for (int i = 0; i < 6; i++) { /* the first one is picked at random */
-        assert_int_equal(hp_client_new(&(struct hp_client_options){.namesrv_addr = addrs, .log = quiet}, &c, &err), 0);
+        assert_int_equal(
+            hp_client_new(&(struct hp_client_options){.namesrv_addr = addrs, .log = quiet}, &c,
+                          &err),
+            0);
         hp_producer *p = new_producer(c, (struct hp_producer_options){0});
         assert_int_equal(send_text(p, "T", "x", NULL, &err), 0);
         hp_producer_free(p);

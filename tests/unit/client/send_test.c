@@ -1,4 +1,5 @@
-/* client/send.c against scripted brokers: which failures are tried again, where, and what is reported. */
+/* client/send.c against scripted brokers: which failures are tried again, where, and what is
+ * reported. */
 #include "tests/unit/client/client_fixture.h"
 
 enum { RETRY_CODES = 8 };
@@ -255,7 +256,8 @@ static void a_key_always_goes_to_one_queue_and_is_not_tried_elsewhere(void **sta
         assert_string_equal(res.broker_name, first.broker_name);
         assert_int_equal(res.queue_id, first.queue_id);
     }
-    const int broker = first.broker_name[7] - 'a', before = fake_seen(x.f, FAKE_ALL, RC_SEND_MESSAGE_V2);
+    const int broker = first.broker_name[7] - 'a',
+              before = fake_seen(x.f, FAKE_ALL, RC_SEND_MESSAGE_V2);
     fake_script(x.f, broker, RC_SEND_MESSAGE_V2, FAKE_ANSWER, RESP_SYSTEM_BUSY, 1);
     assert_int_equal(hp_send_by_key(x.p, m, "k", &res, &err), HP_E_BROKER);
     assert_int_equal(fake_seen(x.f, FAKE_ALL, RC_SEND_MESSAGE_V2), before + 1);

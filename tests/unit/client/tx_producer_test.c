@@ -9,7 +9,8 @@
 static atomic_int locals, checks;
 static char check_body[64];
 
-static enum hp_transaction_state local(void *arg, const hp_message *m, const struct hp_send_result *half)
+static enum hp_transaction_state local(void *arg, const hp_message *m,
+                                       const struct hp_send_result *half)
 {
     (void)m;
     (void)half;
@@ -38,8 +39,10 @@ static void start(struct fixture *x)
     x->f = fake_start(1);
     x->answer = HP_TX_UNKNOWN;
     fake_topic(x->f, "T", 1);
-    x->c = new_client_beating(x->f, "i", 100000); /* nothing here may depend on the next regular beat */
-    x->p = new_producer(x->c, (struct hp_producer_options){.check = check, .check_arg = &x->answer});
+    x->c = new_client_beating(x->f, "i",
+                              100000); /* nothing here may depend on the next regular beat */
+    x->p = new_producer(x->c,
+                        (struct hp_producer_options){.check = check, .check_arg = &x->answer});
     atomic_store(&locals, 0);
     atomic_store(&checks, 0);
 }
@@ -51,8 +54,8 @@ static void stop(struct fixture *x)
     fake_stop(x->f);
 }
 
-static int send_half(struct fixture *x, enum hp_transaction_state decide, struct hp_send_result *half,
-                     enum hp_transaction_state *said)
+static int send_half(struct fixture *x, enum hp_transaction_state decide,
+                     struct hp_send_result *half, enum hp_transaction_state *said)
 {
     hp_message *m = hp_message_new("T", "half", 4);
     const int rc = hp_send_in_transaction(x->p, m, local, &decide, half, said, NULL);
@@ -67,7 +70,8 @@ static void the_verdict_goes_to_the_broker_with_the_offsets_of_the_half(void **s
     start(&x);
     fake_put(x.f, 0, "T", 0, "", "before"); /* so that the offsets are not all zero */
     static const enum hp_transaction_state verdicts[] = {HP_TX_COMMIT, HP_TX_ROLLBACK};
-    static const char *const wire[] = {"8", "12"}, *const offsets[] = {"1", "2"}, *const phys[] = {"1000", "2000"};
+    static const char *const wire[] = {"8", "12"}, *const offsets[] = {"1", "2"},
+                             *const phys[] = {"1000", "2000"};
     for (int i = 0; i < 2; i++) {
         struct hp_send_result half;
         enum hp_transaction_state said;
@@ -112,7 +116,8 @@ static void an_end_has_every_field_that_java_sends(void **state)
         for (size_t k = 0; k < c.ext_n; k++, compared++) {
             char key[64];
             assert_int_equal(slice_copy(c.ext[k].key, key, sizeof key), 0);
-            /* not needed by brokers: a proxy's routing hint, and false, which is also what absence says */
+            /* not needed by brokers: a proxy's routing hint, and false, which is also what absence
+             * says */
             if (strcmp(key, "bname") == 0 || strcmp(key, "fromTransactionCheck") == 0)
                 continue;
             char *ours = fake_field(x.f, 0, RC_END_TRANSACTION, 0, key);

@@ -45,7 +45,10 @@ static void recorded_pull_bodies_become_views(void **state)
 
 static struct message plain(const char *topic, const char *props, struct slice body)
 {
-    struct message m = {.topic = slice_str(topic), .properties = slice_str(props), .body = body, .reconsume_times = 2};
+    struct message m = {.topic = slice_str(topic),
+                        .properties = slice_str(props),
+                        .body = body,
+                        .reconsume_times = 2};
     assert_int_equal(host_parse(SLICE_LIT("127.0.0.1:10911"), &m.store_host), 0);
     return m;
 }
@@ -54,7 +57,8 @@ static void a_retry_shows_its_original_topic(void **state)
 {
     (void)state;
     struct hp_message_view v;
-    const struct message m = plain("%RETRY%g", "RETRY_TOPIC\1T\2TAGS\1a\2KEYS\1k\2TAGS\1b", SLICE_LIT("x"));
+    const struct message m = plain("%RETRY%g", "RETRY_TOPIC\1T\2TAGS\1a\2KEYS\1k\2TAGS\1b",
+                                   SLICE_LIT("x"));
     assert_int_equal(view_init(&v, &m, "b", 1), 0);
     assert_string_equal(hp_view_topic(&v), "T");
     assert_string_equal(hp_view_tag(&v), "b"); /* of equal names the last one */
