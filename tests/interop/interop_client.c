@@ -1,8 +1,9 @@
-/* Our client library as a test peer: interop_client NAMESRV SCENARIO PREFIX (README.md says what a peer is).
+/* Our client library as a test peer: interop_client NAMESRV SCENARIO PREFIX (README.md says what a
+ * peer is).
  *
- * It uses the public API alone, as an application would. A scenario is a function that runs checks in order; a
- * check that fails says why and ends its scenario, because later checks build on it. An alarm ends the process when
- * a scenario hangs. The scenarios and their kit are in client/. */
+ * It uses the public API alone, as an application would. A scenario is a function that runs checks
+ * in order; a check that fails says why and ends its scenario, because later checks build on it. An
+ * alarm ends the process when a scenario hangs. The scenarios and their kit are in client/. */
 #include <unistd.h>
 
 #include "tests/interop/client/kit.h"

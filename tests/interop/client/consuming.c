@@ -1,4 +1,5 @@
-/* Sharing queues, tags, broadcasting; and deliveries that are late on purpose: retries, dead letters, delays. */
+/* Sharing queues, tags, broadcasting; and deliveries that are late on purpose: retries, dead
+ * letters, delays. */
 #include "tests/interop/client/kit.h"
 
 /* --- consume --- */
@@ -41,18 +42,20 @@ void scenario_consume(void)
         return;
     pass("consume-rebalance", "2 consumers, 2 queues each and the retry queue");
 
-    if (!send_tagged("consume-tags", topic, "early", 40) || !exactly("consume-tags", "early", 80, -1))
+    if (!send_tagged("consume-tags", topic, "early", 40) ||
+        !exactly("consume-tags", "early", 80, -1))
         return;
     if (!count("early", 0) || !count("early", 1) || count("other", -1)) {
-        complain("consume-tags", "shares %d and %d, %d of another tag", count("early", 0), count("early", 1),
-                 count("other", -1));
+        complain("consume-tags", "shares %d and %d, %d of another tag", count("early", 0),
+                 count("early", 1), count("other", -1));
         return;
     }
     pass("consume-tags", "each of 80 once, shares %d and %d", count("early", 0), count("early", 1));
 
     hp_consumer_stop(consumers[1], 5000);
     if (!await_queues("consume-takeover", 0, QUEUES + RETRY_QUEUES) ||
-        !send_tagged("consume-takeover", topic, "late", 20) || !exactly("consume-takeover", "late", 40, 0))
+        !send_tagged("consume-takeover", topic, "late", 20) ||
+        !exactly("consume-takeover", "late", 40, 0))
         return;
     pass("consume-takeover", "each of 40 once after one consumer left");
 }
@@ -61,7 +64,8 @@ void scenario_broadcast(void)
 {
     const char *topic = create_topic("broadcast"), *group = name_of("broadcast-group");
     for (int i = 0; i < 2; i++)
-        start_consumer(i, (struct hp_consumer_options){.group = group, .model = HP_BROADCASTING}, topic, "*", NULL);
+        start_consumer(i, (struct hp_consumer_options){.group = group, .model = HP_BROADCASTING},
+                       topic, "*", NULL);
     if (!await_queues("broadcast", 0, QUEUES) || !await_queues("broadcast", 1, QUEUES))
         return;
     for (int i = 0; i < 40; i++) {
@@ -78,13 +82,15 @@ void scenario_broadcast(void)
 
 static enum hp_consume_result fail_once_or_twice(const struct received *r)
 {
-    return r->reconsume_times < (strcmp(r->body, "twice") == 0 ? 2 : 1) ? HP_RECONSUME_LATER : HP_CONSUME_SUCCESS;
+    return r->reconsume_times < (strcmp(r->body, "twice") == 0 ? 2 : 1) ? HP_RECONSUME_LATER
+                                                                        : HP_CONSUME_SUCCESS;
 }
 
 void scenario_retry(void)
 {
     const char *topic = create_topic("retry");
-    if (!start_alone("retry-redelivered", "retry-group", topic, (struct hp_consumer_options){0}, fail_once_or_twice) ||
+    if (!start_alone("retry-redelivered", "retry-group", topic, (struct hp_consumer_options){0},
+                     fail_once_or_twice) ||
         !send_text("retry-redelivered", topic, "A", "once", NULL) ||
         !send_text("retry-redelivered", topic, "A", "twice", NULL))
         return;
@@ -95,13 +101,16 @@ void scenario_retry(void)
     const struct received *a = delivery("once", 0), *b = delivery("once", 1);
     if (b->reconsume_times != 1 || strcmp(b->topic, topic) != 0 || strcmp(a->id, b->id) != 0 ||
         strcmp(b->keys, "key-once") != 0 || a->born_ms != b->born_ms) {
-        complain("retry-redelivered", "reconsumeTimes %d, topic %s, ids %s %s, keys %s", b->reconsume_times, b->topic,
-                 a->id, b->id, b->keys);
+        complain("retry-redelivered", "reconsumeTimes %d, topic %s, ids %s %s, keys %s",
+                 b->reconsume_times, b->topic, a->id, b->id, b->keys);
         return;
     }
-    pass("retry-redelivered", "again after %lld ms with reconsumeTimes 1", (long long)(b->at_ms - a->at_ms));
-    if (!await("twice", 0, 3, LATE_MS) || delivery("twice", 2)->reconsume_times != 2 || count("once", 0) != 2) {
-        complain("retry-counts", "%d deliveries of twice, %d of once", count("twice", 0), count("once", 0));
+    pass("retry-redelivered", "again after %lld ms with reconsumeTimes 1",
+         (long long)(b->at_ms - a->at_ms));
+    if (!await("twice", 0, 3, LATE_MS) || delivery("twice", 2)->reconsume_times != 2 ||
+        count("once", 0) != 2) {
+        complain("retry-counts", "%d deliveries of twice, %d of once", count("twice", 0),
+                 count("once", 0));
         return;
     }
     pass("retry-counts", "reconsumeTimes 2 at the third delivery");
@@ -121,22 +130,26 @@ void scenario_dlq(void)
     const char *topic = create_topic("dlq");
     char dead_letters[200];
     snprintf(dead_letters, sizeof dead_letters, "%%DLQ%%%s", name_of("dlq-group"));
-    if (!start_alone("dlq-direct", "dlq-group", topic, (struct hp_consumer_options){.max_reconsume_times = 1}, refuse_bad) ||
-        !send_text("dlq-direct", topic, "A", "poison", NULL) || !send_text("dlq-direct", topic, "A", "good", NULL) ||
+    if (!start_alone("dlq-direct", "dlq-group", topic,
+                     (struct hp_consumer_options){.max_reconsume_times = 1}, refuse_bad) ||
+        !send_text("dlq-direct", topic, "A", "poison", NULL) ||
+        !send_text("dlq-direct", topic, "A", "good", NULL) ||
         !send_text("dlq-direct", topic, "A", "direct", NULL))
         return;
-    start_consumer(1, (struct hp_consumer_options){.group = name_of("dlq-reader")}, dead_letters, "*", NULL);
+    start_consumer(1, (struct hp_consumer_options){.group = name_of("dlq-reader")}, dead_letters,
+                   "*", NULL);
     const int64_t deadline = now_ms() + LATE_MS;
     while ((!from_dlq("direct") || !from_dlq("poison")) && now_ms() < deadline)
         step();
     if (from_dlq("direct") != 1 || count("direct", 0) != 1) {
-        complain("dlq-direct", "%d dead letters, %d deliveries", from_dlq("direct"), count("direct", 0));
+        complain("dlq-direct", "%d dead letters, %d deliveries", from_dlq("direct"),
+                 count("direct", 0));
         return;
     }
     pass("dlq-direct", "refused for good at the first delivery");
     if (from_dlq("poison") != 1 || count("poison", 0) != 2 || count("good", 0) != 1) {
-        complain("dlq-exhausted", "%d dead letters, %d deliveries, good %d", from_dlq("poison"), count("poison", 0),
-                 count("good", 0));
+        complain("dlq-exhausted", "%d dead letters, %d deliveries, good %d", from_dlq("poison"),
+                 count("poison", 0), count("good", 0));
         return;
     }
     const struct received *r = delivery("poison", 2);

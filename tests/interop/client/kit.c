@@ -1,8 +1,8 @@
 /* The kit of the interop client: report, received messages, clients.
  *
- * The library has no plain pull, so what was sent is read back by consumers. Everything received lands in one
- * table under a lock: consumers append from their worker threads, checks poll with a deadline. The table is never
- * shrunk, so a pointer into it stays good. */
+ * The library has no plain pull, so what was sent is read back by consumers. Everything received
+ * lands in one table under a lock: consumers append from their worker threads, checks poll with a
+ * deadline. The table is never shrunk, so a pointer into it stays good. */
 #include "tests/interop/client/kit.h"
 
 #include <stdarg.h>
@@ -69,7 +69,10 @@ pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct received got[RECEIVED_MAX];
 static int got_n;
 
-static void copy(char *dst, size_t cap, const char *text) { snprintf(dst, cap, "%s", text ? text : ""); }
+static void copy(char *dst, size_t cap, const char *text)
+{
+    snprintf(dst, cap, "%s", text ? text : "");
+}
 
 static void record(int consumer, const hp_message_view *v)
 {
@@ -99,7 +102,8 @@ int count(const char *start, int consumer)
     int n = 0;
     pthread_mutex_lock(&lock);
     for (int i = 0; i < got_n; i++)
-        n += (consumer < 0 || got[i].consumer == consumer) && strncmp(got[i].body, start, strlen(start)) == 0;
+        n += (consumer < 0 || got[i].consumer == consumer) &&
+             strncmp(got[i].body, start, strlen(start)) == 0;
     pthread_mutex_unlock(&lock);
     return n;
 }
@@ -172,7 +176,8 @@ hp_producer *sender(void)
 {
     if (!producer) {
         struct hp_error err = {0};
-        const struct hp_producer_options o = {.group = name_of("producer"), .send_timeout_ms = 10000, .retry_times = -1};
+        const struct hp_producer_options o = {
+            .group = name_of("producer"), .send_timeout_ms = 10000, .retry_times = -1};
         if (hp_producer_new(client(0), &o, &producer, &err))
             die("producer", &err);
     }
@@ -238,7 +243,8 @@ void start_consumer(int i, struct hp_consumer_options o, const char *topic, cons
     o.threads = 4;
     o.from = HP_FROM_FIRST;
     o.rebalance_ms = 1000;
-    if (hp_consumer_new(client(i), &o, &consumers[i], &err) || hp_consumer_subscribe(consumers[i], topic, tags, &err) ||
+    if (hp_consumer_new(client(i), &o, &consumers[i], &err) ||
+        hp_consumer_subscribe(consumers[i], topic, tags, &err) ||
         hp_consumer_start(consumers[i], &err))
         die("consumer", &err);
 }
@@ -255,11 +261,12 @@ bool await_queues(const char *check, int i, int n)
     const int64_t deadline = now_ms() + 30000;
     while (queues_of(i) != n && now_ms() < deadline)
         step();
-    return queues_of(i) == n || complain(check, "consumer %d has %d queues, not %d", i, queues_of(i), n);
+    return queues_of(i) == n ||
+           complain(check, "consumer %d has %d queues, not %d", i, queues_of(i), n);
 }
 
-bool start_alone(const char *check, const char *group, const char *topic, struct hp_consumer_options o,
-                        decide_fn decide)
+bool start_alone(const char *check, const char *group, const char *topic,
+                 struct hp_consumer_options o, decide_fn decide)
 {
     o.group = name_of(group);
     start_consumer(0, o, topic, "*", decide);

@@ -1,5 +1,6 @@
 #pragma once
-/* What the scenarios are written in: verdicts, a table of everything received, and the clients of a run. */
+/* What the scenarios are written in: verdicts, a table of everything received, and the clients of a
+ * run. */
 #include <halfpenny/halfpenny.h>
 
 #include <pthread.h>
@@ -7,7 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUEUES = 4, SOON_MS = 20000, LATE_MS = 40000, CLIENTS_MAX = 4, BODY_MAX = 8192, RETRY_QUEUES = 1 };
+enum {
+    QUEUES = 4,
+    SOON_MS = 20000,
+    LATE_MS = 40000,
+    CLIENTS_MAX = 4,
+    BODY_MAX = 8192,
+    RETRY_QUEUES = 1
+};
 
 extern const char *namesrv, *prefix; /* from the command line */
 extern int passed, failed;
@@ -47,15 +55,17 @@ void close_all(void);
 const char *create_topic(const char *suffix);
 hp_message *message(const char *topic, const char *tag, const char *keys, const char *body);
 /* Key "key-<body>". */
-bool send_text(const char *check, const char *topic, const char *tag, const char *body, struct hp_send_result *res);
+bool send_text(const char *check, const char *topic, const char *tag, const char *body,
+               struct hp_send_result *res);
 /* The i-th consumer, of client i, from the first offset. decide may be NULL: success. */
 typedef enum hp_consume_result (*decide_fn)(const struct received *r);
-void start_consumer(int i, struct hp_consumer_options o, const char *topic, const char *tags, decide_fn decide);
+void start_consumer(int i, struct hp_consumer_options o, const char *topic, const char *tags,
+                    decide_fn decide);
 int queues_of(int i);
 bool await_queues(const char *check, int i, int n);
 /* Consumer 0 as the only member of its group, when it has all queues. */
-bool start_alone(const char *check, const char *group, const char *topic, struct hp_consumer_options o,
-                 decide_fn decide);
+bool start_alone(const char *check, const char *group, const char *topic,
+                 struct hp_consumer_options o, decide_fn decide);
 
 /* The scenarios. */
 void scenario_send(void);

@@ -1,5 +1,5 @@
-/* Every way to send; each check reads back what it sent. And the probes: numbered messages from and to every
- * client, README.md fixes their form. */
+/* Every way to send; each check reads back what it sent. And the probes: numbered messages from and
+ * to every client, README.md fixes their form. */
 #include "tests/interop/client/kit.h"
 
 enum { PROBES = 100 };
@@ -28,7 +28,8 @@ static bool send_sync(const char *topic)
     char last[32];
     snprintf(last, sizeof last, "sync-%d", COUNT - 1);
     if (strcmp(delivery(last, 0)->id, res.msg_id) != 0)
-        return complain("send-sync", "sent id %s, received id %s", res.msg_id, delivery(last, 0)->id);
+        return complain("send-sync", "sent id %s, received id %s", res.msg_id,
+                        delivery(last, 0)->id);
     pass("send-sync", "%d messages on %d queues", COUNT, QUEUES);
     return true;
 }
@@ -53,7 +54,8 @@ static bool send_many(const char *check, const char *kind, const char *topic, bo
         char body[32];
         snprintf(body, sizeof body, "%s-%d", kind, i);
         hp_message *m = message(topic, "A", NULL, body);
-        const int rc = oneway ? hp_send_oneway(sender(), m, &err) : hp_send_async(sender(), m, on_sent, NULL, &err);
+        const int rc = oneway ? hp_send_oneway(sender(), m, &err)
+                              : hp_send_async(sender(), m, on_sent, NULL, &err);
         hp_message_free(m);
         if (rc)
             return complain(check, "%s", err.text);
@@ -107,8 +109,10 @@ static bool send_properties(const char *topic)
     if (!await("properties", 0, 1, SOON_MS))
         return complain("send-keys-tag", "not received");
     const struct received *r = delivery("properties", 0);
-    if (strcmp(r->tag, "TagA") != 0 || strcmp(r->keys, "k1 k2") != 0 || strcmp(r->property, "gr\xc3\xbcn") != 0)
-        return complain("send-keys-tag", "tag %s, keys %s, property %s", r->tag, r->keys, r->property);
+    if (strcmp(r->tag, "TagA") != 0 || strcmp(r->keys, "k1 k2") != 0 ||
+        strcmp(r->property, "gr\xc3\xbcn") != 0)
+        return complain("send-keys-tag", "tag %s, keys %s, property %s", r->tag, r->keys,
+                        r->property);
     pass("send-keys-tag", "tag, two keys, a property");
     return true;
 }
@@ -154,8 +158,8 @@ void scenario_send(void)
         return;
     pass("send-autocreate", "%d queues", QUEUES);
     if (send_sync(topic) && send_many("send-async", "async", topic, false) &&
-        send_many("send-oneway", "oneway", topic, true) && send_batch(topic) && send_properties(topic) &&
-        send_compressed(topic))
+        send_many("send-oneway", "oneway", topic, true) && send_batch(topic) &&
+        send_properties(topic) && send_compressed(topic))
         send_key(topic);
 }
 
@@ -193,7 +197,8 @@ void scenario_probe_consume(void)
 {
     const char *topic = name_of("probe");
     bool found[PROBES] = {false};
-    start_consumer(0, (struct hp_consumer_options){.group = name_of("probe-group")}, topic, "probe", NULL);
+    start_consumer(0, (struct hp_consumer_options){.group = name_of("probe-group")}, topic, "probe",
+                   NULL);
     int distinct = 0;
     const int64_t deadline = now_ms() + LATE_MS;
     while (distinct < PROBES && now_ms() < deadline) {

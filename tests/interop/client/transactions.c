@@ -9,7 +9,8 @@ static struct {
 static bool bystander_came, half_was_seen;
 static const char *tx_topic;
 
-static enum hp_transaction_state local(void *arg, const hp_message *m, const struct hp_send_result *half)
+static enum hp_transaction_state local(void *arg, const hp_message *m,
+                                       const struct hp_send_result *half)
 {
     (void)m;
     (void)half;
@@ -55,7 +56,8 @@ static bool send_half(const char *check, const char *body, enum hp_transaction_s
     if (rc)
         return complain(check, "half message %s: %s", body, err.text);
     return (half.status == HP_SEND_OK && said == state) ||
-           complain(check, "half message %s: status %d, state %d", body, (int)half.status, (int)said);
+           complain(check, "half message %s: status %d, state %d", body, (int)half.status,
+                    (int)said);
 }
 
 static bool await_check(const int *rounds, int n)
@@ -78,10 +80,13 @@ static bool transaction_checks(void)
     pass("transaction-checkback", "committed at check %d", checks.commit);
     if (!await("check-again", 0, 1, LATE_MS) || checks.again < 2)
         return complain("transaction-checkback-again", "%d checks", checks.again);
-    pass("transaction-checkback-again", "unknown at the first check, committed at check %d", checks.again);
-    if (!await_check(&checks.rollback, 1) || !send_text("transaction-rollback", tx_topic, "A", "last", NULL) ||
+    pass("transaction-checkback-again", "unknown at the first check, committed at check %d",
+         checks.again);
+    if (!await_check(&checks.rollback, 1) ||
+        !send_text("transaction-rollback", tx_topic, "A", "last", NULL) ||
         !await("last", 0, 1, SOON_MS))
-        return complain("transaction-rollback", "%d checks of the message to roll back", checks.rollback);
+        return complain("transaction-rollback", "%d checks of the message to roll back",
+                        checks.rollback);
     if (count("rollback", 0) || count("check-rollback", 0))
         return complain("transaction-rollback", "a message that was rolled back was delivered");
     pass("transaction-rollback", "neither at once nor by check-back delivered");
@@ -92,9 +97,12 @@ void scenario_transaction(void)
 {
     struct hp_error err = {0};
     tx_topic = create_topic("transaction");
-    if (!start_alone("transaction-commit", "transaction-group", tx_topic, (struct hp_consumer_options){0}, NULL))
+    if (!start_alone("transaction-commit", "transaction-group", tx_topic,
+                     (struct hp_consumer_options){0}, NULL))
         return;
-    const struct hp_producer_options o = {.group = name_of("tx-producer"), .send_timeout_ms = 10000, .retry_times = -1,
+    const struct hp_producer_options o = {.group = name_of("tx-producer"),
+                                          .send_timeout_ms = 10000,
+                                          .retry_times = -1,
                                           .check = check_back};
     if (hp_producer_new(client(0), &o, &tx_producer, &err))
         die("producer", &err);
@@ -106,8 +114,8 @@ void scenario_transaction(void)
         !send_half("transaction-commit", "commit", HP_TX_COMMIT))
         return;
     if (!bystander_came || half_was_seen || !await("commit", 0, 1, SOON_MS)) {
-        complain("transaction-commit", "bystander %d, half seen %d, committed %d", bystander_came, half_was_seen,
-                 count("commit", 0));
+        complain("transaction-commit", "bystander %d, half seen %d, committed %d", bystander_came,
+                 half_was_seen, count("commit", 0));
         return;
     }
     pass("transaction-commit", "invisible until committed");
