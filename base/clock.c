@@ -70,3 +70,10 @@ void clock_fake_advance(struct clock_fake *f, int64_t ms)
     f->wall += ms;
     f->mono += ms;
 }
+
+void clock_sleep(int64_t ms)
+{
+    struct timespec left = {ms / 1000, (long)(ms % 1000) * 1000000};
+    while (nanosleep(&left, &left)) {
+    }
+}

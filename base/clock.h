@@ -21,3 +21,6 @@ void clock_fake_advance(struct clock_fake *f, int64_t ms); /* both clocks */
 static inline int64_t clock_wall(const struct clock *c) { return c->wall_ms(c); }
 static inline int64_t clock_mono(const struct clock *c) { return c->mono_ms(c); }
 static inline int64_t clock_mono_ns(const struct clock *c) { return c->mono_ns(c); }
+
+/* Really sleeps, whatever clock is in use: for delays injected by tests, nothing else. */
+void clock_sleep(int64_t ms);

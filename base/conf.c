@@ -255,9 +255,9 @@ int conf_apply(const struct conf_table *t, void *obj, const struct props *p, con
         struct err note;
         char where[192];
         if (item->line)
-            snprintf(where, sizeof where, "%s:%d", path, item->line);
+            snprintf(where, sizeof where, "%.160s:%d", path, item->line);
         else
-            snprintf(where, sizeof where, "%s", path);
+            snprintf(where, sizeof where, "%.160s", path);
         int rc = row ? conf_set(t, obj, item->key, item->value, where, e) : 0;
         if (rc)
             return rc;

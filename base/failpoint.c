@@ -26,8 +26,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #if HP_FAILPOINTS
 
@@ -229,13 +230,6 @@ static struct plan next_act(enum failpoint_id id)
     return act;
 }
 
-static void sleep_ms(int64_t ms)
-{
-    struct timespec left = {ms / 1000, (long)(ms % 1000) * 1000000};
-    while (nanosleep(&left, &left)) {
-    }
-}
-
 int failpoint_hit(enum failpoint_id id, int *arg)
 {
     if (arg)
@@ -252,7 +246,7 @@ int failpoint_hit(enum failpoint_id id, int *arg)
         if (arg)
             *arg = (int)act.value;
         return E_IO;
-    case SLEEP: sleep_ms(act.value); return 0;
+    case SLEEP: clock_sleep(act.value); return 0;
     case CRASH: _exit(99);
     case PAUSE:
     case OFF: return 0;

@@ -17,7 +17,8 @@
 #include "base/fs_fault.h"
 
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 struct fault_file {
     struct fs_fault *owner;
@@ -59,19 +60,12 @@ static struct fs_fault_rule next_rule(struct fs_fault *f, unsigned op, const cha
     return act;
 }
 
-static void sleep_ms(int64_t ms)
-{
-    struct timespec left = {ms / 1000, (long)(ms % 1000) * 1000000};
-    while (nanosleep(&left, &left)) {
-    }
-}
-
 /* Returns the rule that acts on this call, its delay and hook already done. */
 static struct fs_fault_rule enter(struct fs_fault *f, unsigned op, const char *path)
 {
     struct fs_fault_rule act = next_rule(f, op, path);
     if (act.delay_ms > 0)
-        sleep_ms(act.delay_ms);
+        clock_sleep(act.delay_ms);
     if (act.hook)
         act.hook(act.arg);
     return act;

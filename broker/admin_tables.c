@@ -23,7 +23,7 @@ struct group_job {
     json_t *doc; /* owned */
 };
 
-static void answer_job(struct service_job *j)
+static void answer(struct service_job *j)
 {
     if (j->rc == 0)
         req_reply(j->req, RESP_SUCCESS, NULL, NULL);
@@ -33,6 +33,12 @@ static void answer_job(struct service_job *j)
 
 /* --- topics --- */
 
+static void topic_done(struct service_job *sj)
+{
+    json_decref(LIST_ENTRY(sj, struct topic_job, job)->attributes);
+    answer(sj);
+}
+
 static void put_topic(struct broker *b, struct service_job *sj)
 {
     struct topic_job *j = LIST_ENTRY(sj, struct topic_job, job);
@@ -40,15 +46,14 @@ static void put_topic(struct broker *b, struct service_job *sj)
     bool changed = false;
     sj->rc = topics_put(b->topics, &j->spec, b->clock, &changed, &sj->err);
     sj->wait_registered = changed;
-    json_decref(j->attributes);
-    j->attributes = NULL;
     if (sj->rc == 0 && changed)
-        LOGI("topic.changed", "topic=" SLICE_FMT " read=%d write=%d perm=%d", SLICE_ARG(j->spec.name),
-             j->spec.info.read_queue_nums, j->spec.info.write_queue_nums, j->spec.info.perm);
+        LOGI("topic.changed", "topic=" SLICE_FMT " read=%d write=%d perm=%d",
+             SLICE_ARG(j->spec.name), j->spec.info.read_queue_nums, j->spec.info.write_queue_nums,
+             j->spec.info.perm);
 }
 
-/* "+key=value,-key": RocketMQ's form of attribute changes on the wire; plain "key=value" is taken as
- * an addition. Deletions are of no use on a whole replacement and skipped. */
+/* "+key=value,-key": RocketMQ's form of attribute changes on the wire; plain "key=value" is taken
+ * as an addition. Deletions are of no use on a whole replacement and skipped. */
 static json_t *attributes_parse(struct slice text)
 {
     json_t *out = json_object();
@@ -76,8 +81,8 @@ static bool check_topic(struct req *r, const struct hdr_create_topic *h)
         return false;
     }
     if (b->conf->validate_system_topic && topic_is_system(h->topic)) {
-        req_replyf(r, RESP_INVALID_PARAMETER, "The topic[" SLICE_FMT "] is conflict with system topic.",
-                   SLICE_ARG(h->topic));
+        req_replyf(r, RESP_INVALID_PARAMETER,
+                   "The topic[" SLICE_FMT "] is conflict with system topic.", SLICE_ARG(h->topic));
         return false;
     }
     return true;
@@ -96,7 +101,7 @@ void on_create_topic(struct req *r)
     if (!own_slice(r, &h.topic))
         return;
     *j = (struct topic_job){
-        .job = {.work = put_topic, .then = answer_job},
+        .job = {.work = put_topic, .then = topic_done},
         .spec = {.name = h.topic,
                  .info = {h.read_queue_nums, h.write_queue_nums, h.perm, h.topic_sys_flag, h.order,
                           slice_eq_str(h.topic_filter_type, "MULTI_TAG")}},
@@ -108,6 +113,12 @@ void on_create_topic(struct req *r)
 
 /* --- groups --- */
 
+static void group_done(struct service_job *sj)
+{
+    json_decref(LIST_ENTRY(sj, struct group_job, job)->doc);
+    answer(sj);
+}
+
 static void put_group(struct broker *b, struct service_job *sj)
 {
     struct group_job *j = LIST_ENTRY(sj, struct group_job, job);
@@ -116,10 +127,8 @@ static void put_group(struct broker *b, struct service_job *sj)
     if (sj->rc == 0)
         sj->rc = groups_put(b->groups, &c, b->clock, &sj->err);
     if (sj->rc == 0)
-        LOGI("group.changed", "group=" SLICE_FMT " enable=%d retries=%d", SLICE_ARG(c.name), c.consume_enable,
-             c.retry_max_times);
-    json_decref(j->doc);
-    j->doc = NULL;
+        LOGI("group.changed", "group=" SLICE_FMT " enable=%d retries=%d", SLICE_ARG(c.name),
+             c.consume_enable, c.retry_max_times);
 }
 
 void on_create_group(struct req *r)
@@ -130,7 +139,7 @@ void on_create_group(struct req *r)
         service_submit(r, NULL);
         return;
     }
-    *j = (struct group_job){.job = {.work = put_group, .then = answer_job}};
+    *j = (struct group_job){.job = {.work = put_group, .then = group_done}};
     if (json_parse(req_command(r)->body, &j->doc, &e) != 0) {
         req_replyf(r, RESP_SYSTEM_ERROR, "group configuration: %s", e.text);
         return;

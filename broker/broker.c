@@ -2,15 +2,17 @@
  *
  * Runs on: the thread that calls broker_open and broker_close (in the program: main).
  *
- * Up: tables -> store (locks the directory, recovers) -> config files -> service loop -> network loops
- * -> delay and transactions -> ports -> registration. A failure on the way takes down what is up, in
- * reverse; `stage` says how far it got.
+ * Up: tables -> store (locks the directory, recovers) -> config files -> service loop -> network
+ * loops
+ * -> delay and transactions -> ports -> registration. A failure on the way takes down what is up,
+ * in reverse; `stage` says how far it got.
  *
- * Down: no new work (stopping), goodbye to the name servers, parked pulls are answered, puts in flight
- * finish, connections close, loops stop, the last config files and the store's own clean stop.
+ * Down: no new work (stopping), goodbye to the name servers, parked pulls are answered, puts in
+ * flight finish, connections close, loops stop, the last config files and the store's own clean
+ * stop.
  *
- * Failure while running: the store FAILED. Sends are answered 14 with the reason, pulls go on, the log
- * says so once, and the exit code at the end is not 0. */
+ * Failure while running: the store FAILED. Sends are answered 14 with the reason, pulls go on, the
+ * log says so once, and the exit code at the end is not 0. */
 #include "broker/broker.h"
 
 #include <stdio.h>
@@ -77,7 +79,8 @@ static void on_arrive(void *arg, const struct store_arrival *list, size_t n)
 static void on_failed(void *arg, const char *reason)
 {
     struct broker *b = arg;
-    snprintf(b->failed_reason, sizeof b->failed_reason, "The store has failed and is read-only: %s", reason);
+    snprintf(b->failed_reason, sizeof b->failed_reason, "The store has failed and is read-only: %s",
+             reason);
     b->failed = true;
     LOGE("store.failed", "reason=\"%s\" effect=\"sends are refused, pulls go on\" "
          "remedy=\"check the disk, then restart the broker\"", reason);
@@ -158,8 +161,8 @@ static void sweep_end(void *arg)
     uv_close((uv_handle_t *)&n->sweep, NULL);
 }
 
-/* One loop on small machines: with two cores the other one is left to the flusher and the clients, and
- * one loop makes larger batches. More than four gain nothing: the log has one writer. */
+/* One loop on small machines: with two cores the other one is left to the flusher and the clients,
+ * and one loop makes larger batches. More than four gain nothing: the log has one writer. */
 static int loop_count(const struct broker_conf *c)
 {
     if (c->loops > 0)
@@ -350,7 +353,8 @@ static int ports_open(struct broker *b, struct err *e)
         b->fast_port = fast;
     } else {
         snprintf(b->fast_error, sizeof b->fast_error, "%s", why.text);
-        LOGW("fast.port", "port=%d reason=\"%s\" effect=\"clients with vipChannelEnabled cannot send\"", fast,
+        LOGW("fast.port",
+             "port=%d reason=\"%s\" effect=\"clients with vipChannelEnabled cannot send\"", fast,
              why.text);
     }
     return 0;

@@ -1,5 +1,6 @@
 #pragma once
-/* The broker: tables, loops, store and ports, put together. docs/THREADS.md has the threads and locks.
+/* The broker: tables, loops, store and ports, put together. docs/THREADS.md has the threads and
+ * locks.
  *
  * Life: broker_open builds everything bottom-up (config files, store, loops, tx and delay, ports,
  * registration) and returns when requests are served; broker_close takes it down in reverse. */
@@ -25,7 +26,7 @@ struct service { /* the service loop: timers, files, name servers */
     struct rng rng;
     uv_timer_t persist_timer, expire_timer;
     bool timed; /* the timers exist */
-    struct turn_hook commit_hook; /* writes config files once a turn, then lets parked requests go */
+    struct turn_hook commit_hook; /* writes config files once a turn, then frees the requests */
     struct list jobs;             /* ensure.c: created, not yet written */
 };
 
@@ -75,8 +76,8 @@ struct broker_opts {
 };
 int broker_open(struct broker **out, const struct broker_opts *o, struct err *e) HP_MUST_USE;
 int broker_port(const struct broker *b);
-/* Unregisters, finishes what is in flight, persists, closes the store. The error that kept it from an
- * orderly stop, if any (E_FAILED when the store is FAILED). Frees b in any case. */
+/* Unregisters, finishes what is in flight, persists, closes the store. The error that kept it from
+ * an orderly stop, if any (E_FAILED when the store is FAILED). Frees b in any case. */
 int broker_close(struct broker *b, struct err *e) HP_MUST_USE;
 
 /* Of a request, on its loop. */

@@ -1,16 +1,16 @@
 /* Who is connected.
  *
- * Runs on: any network loop (heartbeats, closes, lookups), the service loop (expiry, check-backs), all
- * under one `lock`. Nothing is sent under it: those to be told are collected with a reference each and
- * told after the unlock.
+ * Runs on: any network loop (heartbeats, closes, lookups), the service loop (expiry, check-backs),
+ * all under one `lock`. Nothing is sent under it: those to be told are collected with a reference
+ * each and told after the unlock.
  *
  * Shape: two maps, producer groups and consumer groups by name. A member is one connection in one
  * group; it hangs in the group's list and in the connection's list, so that a close removes it from
- * everywhere in one walk. A consumer group also has its subscriptions, counted objects that a pull may
- * keep after the group changed its mind.
+ * everywhere in one walk. A consumer group also has its subscriptions, counted objects that a pull
+ * may keep after the group changed its mind.
  *
- * Bounds: groups, members per group, topics per group, groups per connection. A heartbeat beyond one
- * is answered with the limit's name.
+ * Bounds: groups, members per group, topics per group, groups per connection. A heartbeat beyond
+ * one is answered with the limit's name.
  *
  * Invariants: a group without members does not exist; every member's connection is referenced. */
 #include "broker/client_mgr.h"
@@ -59,8 +59,8 @@ struct told { /* whom to tell after the unlock */
     char *group;
 };
 
-struct group_sub *group_sub_new(struct slice topic, struct slice sub_string, struct slice type, int64_t version,
-                                struct err *e)
+struct group_sub *group_sub_new(struct slice topic, struct slice sub_string, struct slice type,
+                                int64_t version, struct err *e)
 {
     struct group_sub *s = calloc(1, sizeof *s);
     if (!s) {
@@ -229,7 +229,8 @@ static void tell(struct told *t)
     for (size_t i = 0; i < t->n; i++) {
         int rc = conn_send_oneway(t->conns[i], RC_NOTIFY_CONSUMER_IDS_CHANGED, &hdr, SLICE_NULL);
         if (rc != 0)
-            LOGD("group.notify", "peer=%s group=%s error=%s", conn_peer_text(t->conns[i]), t->group, err_name(rc));
+            LOGD("group.notify", "peer=%s group=%s error=%s", conn_peer_text(t->conns[i]), t->group,
+                 err_name(rc));
         conn_unref(t->conns[i]);
     }
     free(t->conns);
@@ -247,11 +248,12 @@ static int enrol(struct clients *c, struct client_conn *cc, struct slice name, b
     if (m)
         return 0;
     if (!g && map_count(table_of(c, consumer)) >= c->limits.groups_max)
-        return err_set(e, E_BUSY, "the broker has %zu groups online, its limit: raise maxSubscriptionGroups",
+        return err_set(e, E_BUSY,
+                       "the broker has %zu groups online, its limit: raise maxSubscriptionGroups",
                        c->limits.groups_max);
     if (g && g->member_n >= c->limits.members_max)
-        return err_set(e, E_BUSY, "group %s has %zu clients, its limit: raise maxClientsPerGroup", g->name,
-                       g->member_n);
+        return err_set(e, E_BUSY, "group %s has %zu clients, its limit: raise maxClientsPerGroup",
+                       g->name, g->member_n);
     if (cc->member_n >= CONN_GROUPS_MAX)
         return err_set(e, E_BUSY, "a connection may be in %d groups at most", CONN_GROUPS_MAX);
     struct group *use = g ? g : group_add(c, name, consumer);
@@ -263,8 +265,8 @@ static int enrol(struct clients *c, struct client_conn *cc, struct slice name, b
     return err_set(e, E_NOMEM, "group " SLICE_FMT ": out of memory", SLICE_ARG(name));
 }
 
-int clients_add_producer(struct clients *c, struct client_conn *cc, struct slice group, struct slice client_id,
-                         int32_t version, uint8_t language, struct err *e)
+int clients_add_producer(struct clients *c, struct client_conn *cc, struct slice group,
+                         struct slice client_id, int32_t version, uint8_t language, struct err *e)
 {
     struct member *m;
     bool fresh;
@@ -288,7 +290,8 @@ static struct group_sub *sub_of(const struct heartbeat_sub *hs)
     struct group_sub *s = group_sub_new(hs->topic, hs->sub_string, type, hs->version, &e);
     char quoted[200];
     if (!s)
-        LOGW("subscription.refused", "topic=%s reason=\"%s\"", log_quote(hs->topic, quoted, sizeof quoted), e.text);
+        LOGW("subscription.refused", "topic=%s reason=\"%s\"",
+             log_quote(hs->topic, quoted, sizeof quoted), e.text);
     return s;
 }
 
@@ -342,9 +345,9 @@ static bool subs_update(struct clients *c, struct group *g, const struct heartbe
     return changed;
 }
 
-int clients_add_consumer(struct clients *c, struct client_conn *cc, const struct heartbeat_consumer *hc,
-                         struct slice client_id, int32_t version, uint8_t language, bool notify,
-                         struct err *e)
+int clients_add_consumer(struct clients *c, struct client_conn *cc,
+                         const struct heartbeat_consumer *hc, struct slice client_id,
+                         int32_t version, uint8_t language, bool notify, struct err *e)
 {
     struct member *m;
     bool fresh;
@@ -356,7 +359,8 @@ int clients_add_consumer(struct clients *c, struct client_conn *cc, const struct
         m->seen_ms = clock_mono(c->clock);
         m->version = version;
         m->language = language;
-        g->model = slice_eq_str(hc->message_model, "BROADCASTING") ? MODEL_BROADCASTING : MODEL_CLUSTERING;
+        g->model = slice_eq_str(hc->message_model, "BROADCASTING") ? MODEL_BROADCASTING
+                                                                   : MODEL_CLUSTERING;
         bool changed = subs_update(c, g, hc);
         if ((fresh || changed) && notify && g->model == MODEL_CLUSTERING)
             collect(g, &told);
@@ -474,8 +478,8 @@ struct conn *clients_pick_producer(struct clients *c, struct slice group)
     return found;
 }
 
-int clients_subscription(struct clients *c, struct slice group, struct slice topic, struct group_sub **out,
-                         enum consumer_model *model)
+int clients_subscription(struct clients *c, struct slice group, struct slice topic,
+                         struct group_sub **out, enum consumer_model *model)
 {
     uv_mutex_lock(&c->lock);
     const struct group *g = map_get(c->consumers, group);

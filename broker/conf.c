@@ -7,9 +7,9 @@
  * machine: host name, address, data directory. Computed values are written into the struct, so that
  * -p prints what the broker will really use.
  *
- * Failure: the first bad value stops the start with file, line, key and what would be right. Unknown
- * keys do not stop it (RocketMQ ignores them, and operators' files are full of them), but each is
- * named once, with the nearest known key. */
+ * Failure: the first bad value stops the start with file, line, key and what would be right.
+ * Unknown keys do not stop it (RocketMQ ignores them, and operators' files are full of them), but
+ * each is named once, with the nearest known key. */
 #include "broker/conf.h"
 
 #include <arpa/inet.h>
@@ -23,7 +23,8 @@
 #include "proto/names.h"
 
 static const char *const flush_disk_names[] = {"ASYNC_FLUSH", "SYNC_FLUSH", NULL};
-static const char *const log_level_names[] = {"DEBUG", "INFO", "WARN", "ERROR", NULL}; /* enum log_level */
+static const char *const log_level_names[] = {"DEBUG", "INFO", "WARN", "ERROR",
+                                              NULL}; /* enum log_level */
 
 static const struct conf_row rows[] = {
 #define CONF_DEF "broker/conf.def"
@@ -32,10 +33,22 @@ static const struct conf_row rows[] = {
 };
 const struct conf_table broker_conf_table = {rows, sizeof rows / sizeof *rows};
 
-static const char *const important_keys[] = { /* Source: the @ImportantField marks of 5.5.0 */
-    "namesrvAddr", "brokerIP1", "brokerIP2", "brokerName", "brokerClusterName", "brokerId",
-    "autoCreateTopicEnable", "listenPort", "storePathRootDir", "storePathCommitLog", "flushDiskType",
-    "maxMessageSize", "transactionTimeOut", "transactionCheckMax", NULL};
+static const char *const important_keys[] = {/* Source: the @ImportantField marks of 5.5.0 */
+                                             "namesrvAddr",
+                                             "brokerIP1",
+                                             "brokerIP2",
+                                             "brokerName",
+                                             "brokerClusterName",
+                                             "brokerId",
+                                             "autoCreateTopicEnable",
+                                             "listenPort",
+                                             "storePathRootDir",
+                                             "storePathCommitLog",
+                                             "flushDiskType",
+                                             "maxMessageSize",
+                                             "transactionTimeOut",
+                                             "transactionCheckMax",
+                                             NULL};
 
 static int set_str(char **field, const char *value, struct err *e)
 {
@@ -62,7 +75,7 @@ static int default_name(struct broker_conf *c, struct err *e)
     return set_str(&c->broker_name, host, e);
 }
 
-/* The first IPv4 address of an interface that is up and not loopback; 127.0.0.1 when there is none. */
+/* The first IPv4 address of an interface that is up and not loopback, else 127.0.0.1. */
 static void local_ip(char out[INET_ADDRSTRLEN])
 {
     struct ifaddrs *all = NULL;
@@ -89,7 +102,8 @@ static bool is_ip(const char *text)
 static int finish_addresses(struct broker_conf *c, struct err *e)
 {
     if (!is_ip(c->bind_address))
-        return err_set(e, E_INVAL, "bindAddress=%s: give an IP address, 0.0.0.0 for all", c->bind_address);
+        return err_set(e, E_INVAL, "bindAddress=%s: give an IP address, 0.0.0.0 for all",
+                       c->bind_address);
     if (!c->broker_ip1) {
         char ip[INET_ADDRSTRLEN];
         local_ip(ip);
@@ -104,7 +118,8 @@ static int finish_addresses(struct broker_conf *c, struct err *e)
             return rc;
     }
     if (!is_ip(c->broker_ip1))
-        return err_set(e, E_INVAL, "brokerIP1=%s: give an IP address: it is part of every message id",
+        return err_set(e, E_INVAL,
+                       "brokerIP1=%s: give an IP address: it is part of every message id",
                        c->broker_ip1);
     if (!is_ip(c->broker_ip2))
         return err_set(e, E_INVAL, "brokerIP2=%s: give an IP address", c->broker_ip2);
@@ -128,8 +143,10 @@ static int finish_paths(struct broker_conf *c, struct err *e)
         rc = set_str(&c->store_commitlog, path, e);
     }
     if (rc == 0 && strchr(c->store_commitlog, ','))
-        return err_set(e, E_INVAL, "storePathCommitLog=%s: a commit log over several directories is not "
-                                   "served: name one", c->store_commitlog);
+        return err_set(e, E_INVAL,
+                       "storePathCommitLog=%s: a commit log over several directories is not "
+                       "served: name one",
+                       c->store_commitlog);
     return rc;
 }
 
@@ -146,8 +163,10 @@ static int check_namesrv(const char *list, struct err *e)
         int32_t port;
         struct slice digits = slice_of(one.p + colon, one.n - colon);
         if (colon < 2 || slice_i32(digits, &port) != 0 || port < 1 || port > 65535)
-            return err_set(e, E_INVAL, "namesrvAddr: \"" SLICE_FMT "\" is no host:port; separate several "
-                                       "name servers with ';'", SLICE_ARG(one));
+            return err_set(e, E_INVAL,
+                           "namesrvAddr: \"" SLICE_FMT "\" is no host:port; separate several "
+                           "name servers with ';'",
+                           SLICE_ARG(one));
     }
     return 0;
 }
@@ -184,8 +203,9 @@ int broker_conf_finish(struct broker_conf *c, struct err *e)
     }
     int64_t record_max = (int64_t)c->max_message_size + 64 * 1024;
     if (rc == 0 && c->commitlog_file_size < record_max)
-        rc = err_set(e, E_INVAL, "mappedFileSizeCommitLog=%lld is smaller than the largest message "
-                                 "(maxMessageSize + 65536 = %lld): raise it or lower maxMessageSize",
+        rc = err_set(e, E_INVAL,
+                     "mappedFileSizeCommitLog=%lld is smaller than the largest message "
+                     "(maxMessageSize + 65536 = %lld): raise it or lower maxMessageSize",
                      (long long)c->commitlog_file_size, (long long)record_max);
     return rc;
 }
@@ -265,8 +285,10 @@ int delay_levels_parse(const char *text, int64_t out[DELAY_LEVEL_MAX], struct er
         int64_t unit = delay_unit_ms(word.p[word.n - 1]), value = 0;
         int rc = slice_i64(slice_of(word.p, word.n - 1), &value);
         if (unit == 0 || rc != 0 || value < 0 || value > 365 * INT64_C(86400) * 1000 / unit)
-            return err_set(e, E_INVAL, "messageDelayLevel: \"" SLICE_FMT "\" is no delay: give a number and "
-                                       "s, m, h or d, at most a year", SLICE_ARG(word));
+            return err_set(e, E_INVAL,
+                           "messageDelayLevel: \"" SLICE_FMT "\" is no delay: give a number and "
+                           "s, m, h or d, at most a year",
+                           SLICE_ARG(word));
         if (n == DELAY_LEVEL_MAX)
             return err_set(e, E_INVAL, "messageDelayLevel: more than %d levels", DELAY_LEVEL_MAX);
         out[n++] = value * unit;

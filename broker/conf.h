@@ -19,7 +19,8 @@ enum { DELAY_LEVEL_MAX = 64 };
  * several keys. Errors say file, line, key and what would be right. `note` gets one line about each
  * unknown or ignored key. `c` must be zeroed. */
 int broker_conf_load(struct broker_conf *c, const char *path, const char *namesrv,
-                     void (*note)(void *arg, const char *text), void *arg, struct err *e) HP_MUST_USE;
+                     void (*note)(void *arg, const char *text), void *arg,
+                     struct err *e) HP_MUST_USE;
 /* The same without file and environment: for brokers embedded in tests. */
 int broker_conf_defaults(struct broker_conf *c, struct err *e) HP_MUST_USE;
 /* Fills what is computed (name, addresses, directories) and checks what spans several keys. */

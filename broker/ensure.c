@@ -3,8 +3,8 @@
  * Runs on: the request's loop (ensure_then, ensured), the service loop (create).
  *
  * The names are copied into the request's arena together with the job, then the request's input is
- * made its own, so that the handler can start over later. Every topic and group that already exists by
- * the time the job runs is left alone: of a burst of sends to a new topic, the first creates it. */
+ * made its own, so that the handler can start over later. Every topic and group that already exists
+ * by the time the job runs is left alone: of a burst of sends to a new topic the first makes it. */
 #include "broker/ensure.h"
 
 #include "base/log.h"

@@ -2,8 +2,8 @@
 /* Topics and groups that a request needs: created on the service loop while the request waits.
  *
  * Network loops never touch files. A handler that misses a topic or a group parks its request here;
- * the service loop creates, writes the files of config once for everything of its turn, tells the name
- * servers, and the handler runs again from the start on the request's loop. */
+ * the service loop creates, writes the files of config once for everything of its turn, tells the
+ * name servers, and the handler runs again from the start on the request's loop. */
 #include "broker/topic.h"
 #include "remoting/server.h"
 
@@ -14,7 +14,7 @@ struct ensure {
     size_t group_n;
     bool lenient; /* a topic or group that cannot be created is skipped: heartbeats */
 };
-/* Takes r. again(r) runs on r's loop when everything exists; when something cannot be created (limit,
- * bad name) r is answered here with code and reason (unless lenient), so again() never loops. Slices
- * of req_command(r) taken before are invalid afterwards. */
+/* Takes r. again(r) runs on r's loop when everything exists; when something cannot be created
+ * (limit, bad name) r is answered here with code and reason (unless lenient), so again() never
+ * loops. Slices of req_command(r) taken before are invalid afterwards. */
 void ensure_then(struct req *r, const struct ensure *what, void (*again)(struct req *r));

@@ -2,9 +2,9 @@
  *
  * Runs on: as topic.c: reads on any thread under `lock`, one writer (the service loop).
  *
- * An entry keeps the group's whole JSON object, so that members this broker does not interpret (retry
- * policies, attributes) survive a load and a save; what handlers need is copied out of it. The
- * forbiddenTable of the file is kept the same way: it is read here, never changed. */
+ * An entry keeps the group's whole JSON object, so that members this broker does not interpret
+ * (retry policies, attributes) survive a load and a save; what handlers need is copied out of it.
+ * The forbiddenTable of the file is kept the same way: it is read here, never changed. */
 #include "broker/group.h"
 
 #include <stdlib.h>
@@ -118,7 +118,8 @@ static int entry_set(struct groups *g, const struct group_config *c, struct err 
 {
     struct entry *old = map_get(g->map, c->name);
     if (!old && map_count(g->map) >= g->max)
-        return err_set(e, E_BUSY, "the broker has %zu consumer groups, its limit: raise maxSubscriptionGroups",
+        return err_set(e, E_BUSY,
+                       "the broker has %zu consumer groups, its limit: raise maxSubscriptionGroups",
                        g->max);
     json_t *doc = group_config_to_json(c);
     struct entry *made = old ? old : calloc(1, sizeof *made);
@@ -141,7 +142,8 @@ static int entry_set(struct groups *g, const struct group_config *c, struct err 
     return 0;
 }
 
-int groups_put(struct groups *g, const struct group_config *c, const struct clock *clock, struct err *e)
+int groups_put(struct groups *g, const struct group_config *c, const struct clock *clock,
+               struct err *e)
 {
     int rc = check_config(c, e);
     if (rc == 0)
@@ -183,7 +185,8 @@ int groups_to_json(struct groups *g, json_t **out)
         bad |= json_object_setn(table, it.key.p, it.key.n, one->doc);
     }
     bad |= json_object_set_new(root, "dataVersion", data_version_to_json(g->version));
-    bad |= json_object_set_new(root, "forbiddenTable", g->forbidden ? json_deep_copy(g->forbidden) : json_object());
+    bad |= json_object_set_new(root, "forbiddenTable",
+                               g->forbidden ? json_deep_copy(g->forbidden) : json_object());
     bad |= json_object_set_new(root, "subscriptionGroupTable", table);
     if (bad) {
         json_decref(root);

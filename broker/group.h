@@ -22,8 +22,10 @@ bool groups_forbid_read(const struct groups *g, struct slice group, struct slice
 
 /* --- service loop --- */
 /* With upstream's defaults, unless it exists. E_INVAL (name), E_BUSY (the limit), E_NOMEM. */
-int groups_create(struct groups *g, struct slice name, const struct clock *clock, struct err *e) HP_MUST_USE;
-int groups_put(struct groups *g, const struct group_config *c, const struct clock *clock, struct err *e) HP_MUST_USE;
+int groups_create(struct groups *g, struct slice name, const struct clock *clock,
+                  struct err *e) HP_MUST_USE;
+int groups_put(struct groups *g, const struct group_config *c, const struct clock *clock,
+               struct err *e) HP_MUST_USE;
 bool groups_dirty(const struct groups *g);
 int groups_to_json(struct groups *g, json_t **out) HP_MUST_USE; /* clears dirty */
 void groups_mark_dirty(struct groups *g);

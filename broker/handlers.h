@@ -1,5 +1,5 @@
 #pragma once
-/* Every request handler of the broker (routes.def), and the texts that several of them answer with. */
+/* Every request handler of the broker (routes.def), and texts that several of them answer with. */
 #include <assert.h>
 
 #include "broker/broker.h"

@@ -2,11 +2,11 @@
  *
  * Runs on: the network loop of the request.
  *
- * A heartbeat names producer groups and consumer groups. They are registered at once. Consumer groups
- * that are new get their configuration, and every consumer group its retry topic, before the answer:
- * the heartbeat waits in ensure_then while the service loop creates them, then is read again. Entries
- * that cannot be registered (illegal name, no configuration and none may be created, a limit) are skipped with a log
- * line, as RocketMQ does; the answer is still 0.
+ * A heartbeat names producer groups and consumer groups. They are registered at once. Consumer
+ * groups that are new get their configuration, and every consumer group its retry topic, before the
+ * answer: the heartbeat waits in ensure_then while the service loop creates them, then is read
+ * again. Entries that cannot be registered (illegal name, no configuration and none may be created,
+ * a limit) are skipped with a log line, as RocketMQ does; the answer is still 0.
  *
  * Heartbeat V2 is not offered: the answer does not carry IS_SUPPORT_HEART_BEAT_V2, so clients send
  * their whole subscription each time.
@@ -55,17 +55,20 @@ static bool find_missing(struct req *r, const struct heartbeat_consumer *hc, str
     if (!copy)
         return false;
     memcpy(copy, retry.p, retry.n);
-    m->topics[m->topic_n++] = topic_spec_plain(slice_of(copy, retry.n), g.retry_queue_nums, hc->unit_mode);
+    m->topics[m->topic_n++] = topic_spec_plain(slice_of(copy, retry.n), g.retry_queue_nums,
+                                               hc->unit_mode);
     return true;
 }
 
 /* True when r was parked to create what is missing. */
 static bool create_missing(struct req *r, const struct heartbeat *hb)
 {
-    if (req_user(r) != NULL || hb->consumer_n == 0) /* it was parked before: what exists now must do */
+    if (req_user(r) != NULL ||
+        hb->consumer_n == 0) /* it was parked before: what exists now must do */
         return false;
     size_t n = hb->consumer_n < GROUPS_MAX ? hb->consumer_n : GROUPS_MAX;
-    struct missing m = {req_alloc(r, n * sizeof *m.groups), req_alloc(r, n * sizeof *m.topics), 0, 0};
+    struct missing m = {req_alloc(r, n * sizeof *m.groups), req_alloc(r, n * sizeof *m.topics), 0,
+                        0};
     bool memory = m.groups && m.topics;
     for (size_t i = 0; memory && i < n; i++)
         if (!skip_consumer(req_broker(r), &hb->consumers[i]))
@@ -92,13 +95,14 @@ static void register_producers(struct req *r, struct client_conn *cc, const stru
         struct slice group = hb->producers[i];
         if (group.n == 0 || group.n > PRODUCER_GROUP_MAX)
             continue;
-        if (clients_add_producer(req_broker(r)->clients, cc, group, hb->client_id, c->version, c->language, &e) != 0)
+        if (clients_add_producer(req_broker(r)->clients, cc, group, hb->client_id, c->version,
+                                 c->language, &e) != 0)
             log_refused(r, group, &e);
     }
 }
 
-/* On the first pass a group whose configuration is still to be created is registered too, so that what
- * the client asks next on its connection finds it online; on the second it must exist. */
+/* A group whose configuration is still to be created is registered too, so that what the client asks
+ * next on its connection finds it online. */
 static void register_consumers(struct req *r, struct client_conn *cc, const struct heartbeat *hb)
 {
     const struct broker *b = req_broker(r);
@@ -107,16 +111,25 @@ static void register_consumers(struct req *r, struct client_conn *cc, const stru
         const struct heartbeat_consumer *hc = &hb->consumers[i];
         struct group_info g = {.notify_changes = true};
         struct err e;
-        if (skip_consumer(b, hc))
+        bool exists = groups_get(b->groups, hc->group, &g);
+        if (skip_consumer(b, hc) || (!exists && !b->conf->auto_create_group))
             continue;
-        if (!groups_get(b->groups, hc->group, &g) && (req_user(r) != NULL || !b->conf->auto_create_group)) {
-            clients_remove(b->clients, cc, SLICE_NULL, hc->group, false);
-            continue;
-        }
         bool notify = b->conf->notify_consumers && g.notify_changes;
-        if (clients_add_consumer(b->clients, cc, hc, hb->client_id, c->version, c->language, notify, &e) != 0)
+        if (clients_add_consumer(b->clients, cc, hc, hb->client_id, c->version, c->language, notify,
+                                 &e) != 0)
             log_refused(r, hc->group, &e);
     }
+}
+
+/* After the wait: whose group could not be created is no member. Nobody is registered again: the
+ * client may have left in the meantime. */
+static void drop_refused(struct req *r, struct client_conn *cc, const struct heartbeat *hb)
+{
+    const struct broker *b = req_broker(r);
+    struct group_info g;
+    for (size_t i = 0; i < hb->consumer_n; i++)
+        if (!groups_get(b->groups, hb->consumers[i].group, &g))
+            clients_remove(b->clients, cc, SLICE_NULL, hb->consumers[i].group, false);
 }
 
 void on_heartbeat(struct req *r)
@@ -132,6 +145,9 @@ void on_heartbeat(struct req *r)
         req_replyf(r, RESP_SYSTEM_ERROR, "heartbeat: clientID is missing");
     } else if (!cc) {
         req_replyf(r, RESP_SYSTEM_ERROR, "the broker is out of memory");
+    } else if (req_user(r) != NULL) { /* it waited in ensure_then */
+        drop_refused(r, cc, &hb);
+        req_reply(r, RESP_SUCCESS, NULL, NULL);
     } else {
         register_producers(r, cc, &hb);
         register_consumers(r, cc, &hb);
@@ -168,7 +184,8 @@ void on_check_client_config(struct req *r)
     if (type.n == 0 || slice_eq_str(type, "TAG"))
         req_reply(r, RESP_SUCCESS, NULL, NULL);
     else
-        req_replyf(r, RESP_SYSTEM_ERROR, "The broker does not support consumer to filter message by " SLICE_FMT,
+        req_replyf(r, RESP_SYSTEM_ERROR,
+                   "The broker does not support consumer to filter message by " SLICE_FMT,
                    SLICE_ARG(type));
     json_decref(root);
 }
@@ -184,7 +201,8 @@ void on_consumer_list(struct req *r)
     if (rc == 0)
         req_reply_buf(r, RESP_SUCCESS, NULL, NULL, &body);
     else if (rc == E_NOTFOUND)
-        req_replyf(r, RESP_SYSTEM_ERROR, "no consumer for this group, " SLICE_FMT, SLICE_ARG(h.consumer_group));
+        req_replyf(r, RESP_SYSTEM_ERROR, "no consumer for this group, " SLICE_FMT,
+                   SLICE_ARG(h.consumer_group));
     else
         req_replyf(r, RESP_SYSTEM_ERROR, "the broker is out of memory");
     buf_free(&body);

@@ -9,14 +9,15 @@
  *     timer -> hold_sweep: wakes what is overdue
  *
  * One `lock` guards the table of watches and, in each, the per-loop lists and noted codes. Waking
- * itself runs outside the lock, on a local list. A wake re-executes the pull, which never parks again.
+ * itself runs outside the lock, on a local list. A wake re-executes the pull, which never parks
+ * again.
  *
- * Nothing is missed: a pull parks first and looks at the queue once more afterwards; an arrival looks
- * at the table after its message became visible. One of the two sees the other.
+ * Nothing is missed: a pull parks first and looks at the queue once more afterwards; an arrival
+ * looks at the table after its message became visible. One of the two sees the other.
  *
- * Bounds: parked pulls by `max`; noted codes per spot by CODES_MAX, beyond which everybody at the spot
- * is woken; watches by the queues that exist (a pull is admitted only for a queue of its topic). The
- * fast path of an arrival without anybody waiting is one atomic instruction per batch. */
+ * Bounds: parked pulls by `max`; noted codes per spot by CODES_MAX, beyond which everybody at the
+ * spot is woken; watches by the queues that exist (a pull is admitted only for a queue of its
+ * topic). An arrival without anybody waiting costs one atomic instruction per batch. */
 #include "broker/hold.h"
 
 #include <stdatomic.h>
@@ -262,8 +263,8 @@ static void arrive_one(struct hold *h, const struct store_arrival *a)
 
 void hold_arrive(struct hold *h, const struct store_arrival *list, size_t n)
 {
-    /* A read-modify-write, so that it is ordered after the publication of the messages, as the one of
-     * hold_park is before its second look at the queue. */
+    /* A read-modify-write, so that it is ordered after the publication of the messages, as the one
+     * of hold_park is before its second look at the queue. */
     if (atomic_fetch_add_explicit(&h->parked_n, 0, memory_order_seq_cst) == 0)
         return;
     uv_mutex_lock(&h->lock);
@@ -280,7 +281,7 @@ static void wake_due(struct hold *h, struct loop_side *side, int64_t now)
     list_init(&woken);
     LIST_FOREACH_SAFE(it, next, &side->due) {
         const struct parked *p = LIST_ENTRY(it, struct parked, due_link);
-        if (p->deadline_ms > now && !conn_closing(req_conn(p->req)))
+        if (p->deadline_ms > now && !(p->conn && conn_closing(p->conn)))
             continue;
         list_remove(it);
         list_push_back(&overdue, it);

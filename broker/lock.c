@@ -115,7 +115,8 @@ static bool take_new(struct locks *l, struct slice group, struct slice key, stru
     return true;
 }
 
-static bool take_locked(struct locks *l, struct slice group, struct slice key, struct slice client_id)
+static bool take_locked(struct locks *l, struct slice group, struct slice key,
+                        struct slice client_id)
 {
     struct map *m = map_get(l->groups, group);
     struct held *h = m ? map_get(m, key) : NULL;
@@ -146,7 +147,8 @@ bool locks_take(struct locks *l, struct slice group, const struct mq_ref *q, str
     return ok;
 }
 
-void locks_release(struct locks *l, struct slice group, const struct mq_ref *q, struct slice client_id)
+void locks_release(struct locks *l, struct slice group, const struct mq_ref *q,
+                   struct slice client_id)
 {
     char scratch[KEY_MAX];
     struct slice key = make_key(scratch, q);

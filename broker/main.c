@@ -1,14 +1,14 @@
 /* mqbroker: the program.
  *
- * Runs on: the main thread. It reads the command line and the configuration, opens the broker, prints
- * what an operator wants to know, then waits for a signal.
+ * Runs on: the main thread. It reads the command line and the configuration, opens the broker,
+ * prints what an operator wants to know, then waits for a signal.
  *
- * Signals are blocked before the first thread exists and taken with sigwait. SIGTERM and SIGINT begin
- * an orderly stop; a second one ends the process at once (the log is replayed at the next start).
- * SIGHUP reopens the log file.
+ * Signals are blocked before the first thread exists and taken with sigwait. SIGTERM and SIGINT
+ * begin an orderly stop; a second one ends the process at once (the log is replayed at the next
+ * start). SIGHUP reopens the log file.
  *
- * Exit codes: 0 orderly; 1 the broker could not start; 2 bad command line or configuration; 3 it ran,
- * but its store had failed or it could not stop in order. */
+ * Exit codes: 0 orderly; 1 the broker could not start; 2 bad command line or configuration; 3 it
+ * ran, but its store had failed or it could not stop in order. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -45,11 +45,14 @@ static const char usage[] =
 static int parse_options(int argc, char **argv, struct options *o)
 {
     enum { OPT_CHECK = 256, OPT_VERSION };
-    static const struct option longs[] = {
-        {"namesrvAddr", required_argument, NULL, 'n'},   {"configFile", required_argument, NULL, 'c'},
-        {"printConfigItem", no_argument, NULL, 'p'},     {"printImportantConfig", no_argument, NULL, 'm'},
-        {"check-config", no_argument, NULL, OPT_CHECK},  {"version", no_argument, NULL, OPT_VERSION},
-        {"help", no_argument, NULL, 'h'},                {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"namesrvAddr", required_argument, NULL, 'n'},
+                                          {"configFile", required_argument, NULL, 'c'},
+                                          {"printConfigItem", no_argument, NULL, 'p'},
+                                          {"printImportantConfig", no_argument, NULL, 'm'},
+                                          {"check-config", no_argument, NULL, OPT_CHECK},
+                                          {"version", no_argument, NULL, OPT_VERSION},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     int c;
     while ((c = getopt_long(argc, argv, "n:c:pmh", longs, NULL)) != -1) {
         switch (c) {
@@ -99,8 +102,10 @@ static void print_recovery(const struct store_recovery *r)
     if (r->log_max == 0)
         printf("  recovery     nothing to recover: the store is empty\n");
     else if (r->dropped_bytes > 0)
-        printf("  recovery     after a crash: %lld records verified, %lld bytes of an incomplete tail dropped, "
-               "%lld ms\n", (long long)r->records, (long long)r->dropped_bytes, (long long)r->elapsed_ms);
+        printf("  recovery     after a crash: %lld records verified, %lld bytes of an incomplete "
+               "tail dropped, "
+               "%lld ms\n",
+               (long long)r->records, (long long)r->dropped_bytes, (long long)r->elapsed_ms);
     else
         printf("  recovery     %s: log %lld to %lld, %lld records verified, %lld ms\n",
                r->clean ? "clean stop" : "after a crash, nothing lost", (long long)r->log_min,
@@ -113,21 +118,25 @@ static void print_banner(const struct broker *b)
     const char *ns = c->namesrv_addr && *c->namesrv_addr ? c->namesrv_addr : NULL;
     printf("Halfpenny broker " HP_VERSION "\n");
     printf("  name         %s in cluster %s\n", c->broker_name, c->cluster_name);
-    printf("  listening    %s:%d, clients are told %s\n", c->bind_address, broker_port(b), b->address);
+    printf("  listening    %s:%d, clients are told %s\n", c->bind_address, broker_port(b),
+           b->address);
     if (b->fast)
         printf("  fast port    %d\n", b->fast_port);
     else
         printf("  fast port    not served%s%s\n", b->fast_error[0] ? ": " : "", b->fast_error);
     printf("  data         %s, commit log in %s\n", c->store_root, c->store_commitlog);
-    printf("  durability   %s\n", c->flush_disk_type == FLUSH_DISK_SYNC
+    printf("  durability   %s\n",
+           c->flush_disk_type == FLUSH_DISK_SYNC
                ? "SYNC_FLUSH: acknowledged means on disk; it survives a power failure"
-               : "ASYNC_FLUSH: acknowledged means in the system's cache; it survives a crash of the broker, "
+               : "ASYNC_FLUSH: acknowledged means in the system's cache; it survives a crash of "
+                 "the broker, "
                  "a power failure may take the last half second");
     print_recovery(&b->recovery);
     if (ns)
         printf("  try          mqadmin topicList -n %.*s\n", (int)strcspn(ns, ";"), ns);
     else
-        printf("  try          mqnamesrv, then mqbroker -n 127.0.0.1:9876: without a name server clients cannot "
+        printf("  try          mqnamesrv, then mqbroker -n 127.0.0.1:9876: without a name server "
+               "clients cannot "
                "find this broker\n");
     printf("The broker[%s, %s] boot success. serializeType=JSON%s%s\n", c->broker_name, b->address,
            ns ? " and name server is " : "", ns ? ns : "");
@@ -175,7 +184,8 @@ static int run(const struct broker_conf *c)
     struct broker *b;
     struct err e;
     signals_block(&set);
-    const struct broker_opts o = {.conf = c, .on_progress = isatty(STDERR_FILENO) ? print_progress : NULL};
+    const struct broker_opts o = {.conf = c,
+                                  .on_progress = isatty(STDERR_FILENO) ? print_progress : NULL};
     if (broker_open(&b, &o, &e) != 0) {
         fprintf(stderr, "mqbroker: cannot start: %s\n", e.text);
         return EXIT_START;
@@ -200,7 +210,8 @@ int main(int argc, char **argv)
     int code = parse_options(argc, argv, &o);
     if (code >= 0)
         return code;
-    if (failpoint_init_from_env(&e) != 0 || broker_conf_load(&c, o.config, o.namesrv, print_note, stderr, &e) != 0 ||
+    if (failpoint_init_from_env(&e) != 0 ||
+        broker_conf_load(&c, o.config, o.namesrv, print_note, stderr, &e) != 0 ||
         open_log(&c, &e) != 0) {
         fprintf(stderr, "mqbroker: %s\n", e.text);
         broker_conf_free(&c);

@@ -2,10 +2,10 @@
  *
  * Runs on: any thread, under `lock`; from_json before the loops run, to_json on the service loop.
  *
- * Shape: one map entry per "topic@group" (the key of the file) with a small array of (queue, offset)
- * sorted by queue. Commits of a steady consumer hit an existing cell: a hash lookup and a binary
- * search. Bounds: pairs by max_pairs; cells per pair by what the handlers let through (queue ids that
- * the topic has), and in any case by QUEUES_MAX.
+ * Shape: one map entry per "topic@group" (the key of the file) with a small array of (queue,
+ * offset) sorted by queue. Commits of a steady consumer hit an existing cell: a hash lookup and a
+ * binary search. Bounds: pairs by max_pairs; cells per pair by what the handlers let through (queue
+ * ids that the topic has), and in any case by QUEUES_MAX.
  *
  * Source: ConsumerOffsetManager of 5.5.0. Last write wins: rewind tools rely on it. */
 #include "broker/offset.h"
@@ -97,7 +97,8 @@ static size_t lower_bound(const struct pair *p, int32_t queue_id)
     return lo;
 }
 
-static const struct cell *find(const struct offsets *o, struct slice group, struct slice topic, int32_t queue_id)
+static const struct cell *find(const struct offsets *o, struct slice group, struct slice topic,
+                               int32_t queue_id)
 {
     char scratch[KEY_MAX];
     struct slice key = make_key(scratch, topic, group);
@@ -108,7 +109,8 @@ static const struct cell *find(const struct offsets *o, struct slice group, stru
     return at < p->n && p->cells[at].queue_id == queue_id ? &p->cells[at] : NULL;
 }
 
-int64_t offsets_get(const struct offsets *o, struct slice group, struct slice topic, int32_t queue_id)
+int64_t offsets_get(const struct offsets *o, struct slice group, struct slice topic,
+                    int32_t queue_id)
 {
     uv_mutex_lock(o->lock);
     const struct cell *c = find(o, group, topic, queue_id);
@@ -117,7 +119,8 @@ int64_t offsets_get(const struct offsets *o, struct slice group, struct slice to
     return offset;
 }
 
-bool offsets_has_queue(const struct offsets *o, struct slice group, struct slice topic, int32_t queue_id)
+bool offsets_has_queue(const struct offsets *o, struct slice group, struct slice topic,
+                       int32_t queue_id)
 {
     uv_mutex_lock(o->lock);
     bool has = find(o, group, topic, queue_id) != NULL;
@@ -147,7 +150,8 @@ static int pair_of(struct offsets *o, struct slice key, struct pair **out, struc
     if (*out)
         return 0;
     if (map_count(o->map) >= o->max_pairs)
-        return err_set(e, E_BUSY, "the broker keeps offsets of %zu topics and groups, its limit", o->max_pairs);
+        return err_set(e, E_BUSY, "the broker keeps offsets of %zu topics and groups, its limit",
+                       o->max_pairs);
     struct pair *made = calloc(1, sizeof *made);
     if (!made || map_put(o->map, key, made, NULL) != 0) {
         free(made);
@@ -157,7 +161,8 @@ static int pair_of(struct offsets *o, struct slice key, struct pair **out, struc
     return 0;
 }
 
-static int set_locked(struct offsets *o, struct slice key, int32_t queue_id, int64_t offset, struct err *e)
+static int set_locked(struct offsets *o, struct slice key, int32_t queue_id, int64_t offset,
+                      struct err *e)
 {
     struct pair *p;
     int rc = pair_of(o, key, &p, e);
@@ -170,7 +175,8 @@ static int set_locked(struct offsets *o, struct slice key, int32_t queue_id, int
         return 0;
     }
     if (p->n >= QUEUES_MAX)
-        return err_set(e, E_BUSY, SLICE_FMT " has offsets of %d queues, the limit", SLICE_ARG(key), QUEUES_MAX);
+        return err_set(e, E_BUSY, SLICE_FMT " has offsets of %d queues, the limit", SLICE_ARG(key),
+                       QUEUES_MAX);
     rc = pair_insert(p, at, (struct cell){queue_id, offset});
     if (rc != 0)
         return err_set(e, rc, "offset of " SLICE_FMT ": out of memory", SLICE_ARG(key));
@@ -178,14 +184,14 @@ static int set_locked(struct offsets *o, struct slice key, int32_t queue_id, int
     return 0;
 }
 
-int offsets_set(struct offsets *o, struct slice group, struct slice topic, int32_t queue_id, int64_t offset,
-                struct err *e)
+int offsets_set(struct offsets *o, struct slice group, struct slice topic, int32_t queue_id,
+                int64_t offset, struct err *e)
 {
     char scratch[KEY_MAX];
     struct slice key = make_key(scratch, topic, group);
     if (!key.p || queue_id < 0)
-        return err_set(e, E_INVAL, "no offset of queue %d can be kept for group " SLICE_FMT, queue_id,
-                       SLICE_ARG(group));
+        return err_set(e, E_INVAL, "no offset of queue %d can be kept for group " SLICE_FMT,
+                       queue_id, SLICE_ARG(group));
     uv_mutex_lock(o->lock);
     int rc = set_locked(o, key, queue_id, offset, e);
     uv_mutex_unlock(o->lock);
@@ -253,7 +259,9 @@ static int load_pair(struct offsets *o, const char *name, const json_t *cells, s
     json_object_foreach((json_t *)cells, key, value) {
         int32_t queue_id;
         if (slice_i32(slice_str(key), &queue_id) != 0 || queue_id < 0 || !json_is_integer(value))
-            return err_set(e, E_CORRUPT, "consumerOffset.json: \"%s\" of %s is no queue with an offset", key, name);
+            return err_set(e, E_CORRUPT,
+                           "consumerOffset.json: \"%s\" of %s is no queue with an offset", key,
+                           name);
         int rc = set_locked(o, slice_str(name), queue_id, json_integer_value(value), e);
         if (rc != 0)
             return rc;

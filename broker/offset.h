@@ -10,12 +10,16 @@ struct offsets; /* opaque */
 struct offsets *offsets_new(size_t max_pairs);
 void offsets_free(struct offsets *o);
 /* -1: none stored. */
-int64_t offsets_get(const struct offsets *o, struct slice group, struct slice topic, int32_t queue_id);
-/* Last write wins, smaller values and -1 too. E_INVAL: negative queue id; E_BUSY: the limit; E_NOMEM. */
-int offsets_set(struct offsets *o, struct slice group, struct slice topic, int32_t queue_id, int64_t offset,
-                struct err *e) HP_MUST_USE;
-bool offsets_has_queue(const struct offsets *o, struct slice group, struct slice topic, int32_t queue_id);
+int64_t offsets_get(const struct offsets *o, struct slice group, struct slice topic,
+                    int32_t queue_id);
+/* Last write wins, smaller values and -1 too. E_INVAL: negative queue id; E_BUSY: the limit;
+ * E_NOMEM. */
+int offsets_set(struct offsets *o, struct slice group, struct slice topic, int32_t queue_id,
+                int64_t offset, struct err *e) HP_MUST_USE;
+bool offsets_has_queue(const struct offsets *o, struct slice group, struct slice topic,
+                       int32_t queue_id);
 bool offsets_dirty(const struct offsets *o);
-int offsets_to_json(struct offsets *o, const struct clock *clock, json_t **out) HP_MUST_USE; /* clears dirty */
+int offsets_to_json(struct offsets *o, const struct clock *clock,
+                    json_t **out) HP_MUST_USE; /* clears dirty */
 void offsets_mark_dirty(struct offsets *o);
 int offsets_from_json(struct offsets *o, const json_t *j, struct err *e) HP_MUST_USE;

@@ -1,12 +1,12 @@
 /* The files of config/.
  *
- * Runs on: the thread that opens the broker (load), the service loop (save), the closing thread (the
- * last save).
+ * Runs on: the thread that opens the broker (load), the service loop (save), the closing thread
+ * (the last save).
  *
- * Protocol, as RocketMQ's ConfigManager: <name> is replaced atomically and the previous content kept
- * as <name>.bak; loading takes <name>, or the backup when it is missing, empty or does not parse.
- * Different on purpose: when neither is usable but one exists, the broker refuses to start and says so
- * (upstream starts with an empty table, and consumers begin again somewhere). */
+ * Protocol, as RocketMQ's ConfigManager: <name> is replaced atomically and the previous content
+ * kept as <name>.bak; loading takes <name>, or the backup when it is missing, empty or does not
+ * parse. Different on purpose: when neither is usable but one exists, the broker refuses to start
+ * and says so (upstream starts with an empty table, and consumers begin again somewhere). */
 #include "broker/persist.h"
 
 #include <stdio.h>
@@ -21,7 +21,8 @@
 
 enum { CONFIG_MAX = 512 * 1024 * 1024, PATH_SIZE = 4400 };
 
-static void path_of(const struct broker *b, const char *name, const char *suffix, char out[PATH_SIZE])
+static void path_of(const struct broker *b, const char *name, const char *suffix,
+                    char out[PATH_SIZE])
 {
     snprintf(out, PATH_SIZE, "%s/config/%s%s", b->conf->store_root, name, suffix);
 }
@@ -59,8 +60,10 @@ int persist_load(struct broker *b, const char *name, json_t **out, struct err *e
     if (rc == E_NOTFOUND && rc_backup == E_NOTFOUND)
         return 0;
     const struct err *why = rc == E_NOTFOUND ? &second : &first;
-    return err_set(e, E_CORRUPT, "%s, and there is no usable backup: restore %s from a copy, or remove it "
-                                 "(and %s.bak) to begin with an empty table", why->text, name, name);
+    return err_set(e, E_CORRUPT,
+                   "%s, and there is no usable backup: restore %s from a copy, or remove it "
+                   "(and %s.bak) to begin with an empty table",
+                   why->text, name, name);
 }
 
 int persist_save(struct broker *b, const char *name, json_t *j, struct err *e)

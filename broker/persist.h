@@ -1,12 +1,13 @@
 #pragma once
-/* The files of config/: RocketMQ's file names, shapes and .bak protocol. Service loop, or before it runs. */
+/* The files of config/: RocketMQ's file names, shapes and .bak protocol. Service loop, or before it
+ * runs. */
 #include "base/json.h"
 
 struct broker;
 
 /* Loads config/<name>. A missing file and no backup: *out NULL, 0. A file that is empty or does not
- * parse: the backup is taken and a warning logged; without a usable backup E_CORRUPT: the broker must
- * not start with a table that was silently emptied. */
+ * parse: the backup is taken and a warning logged; without a usable backup E_CORRUPT: the broker
+ * must not start with a table that was silently emptied. */
 int persist_load(struct broker *b, const char *name, json_t **out, struct err *e) HP_MUST_USE;
 /* Replaces it atomically and durably, the previous content becomes <name>.bak. Takes j (also on
  * failure). */

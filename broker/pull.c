@@ -7,8 +7,8 @@
  *                                        nothing there, may wait: hold_park, look once more
  *                                        woken or overdue -> the same again, without waiting
  *
- * Found messages are answered as slices of mapped log files; the files stay referenced until the bytes
- * have left or the peer is gone.
+ * Found messages are answered as slices of mapped log files; the files stay referenced until the
+ * bytes have left or the peer is gone.
  *
  * The context lives in the request's arena. Only when the pull parks are its strings copied and its
  * input given back, so that a waiting pull never pins a receive block.
@@ -67,9 +67,11 @@ static bool check_broker(struct pull *p)
 {
     const struct broker *b = req_broker(p->req);
     if (!(b->conf->broker_permission & PERM_READ))
-        REFUSE(p, RESP_NO_PERMISSION, "the broker[%s] pulling message is forbidden", b->conf->broker_ip1);
+        REFUSE(p, RESP_NO_PERMISSION, "the broker[%s] pulling message is forbidden",
+               b->conf->broker_ip1);
     else if (p->code == RC_LITE_PULL_MESSAGE && !b->conf->lite_pull_enable)
-        REFUSE(p, RESP_NO_PERMISSION, "the broker[%s] for lite pull consumer is forbidden", b->conf->broker_ip1);
+        REFUSE(p, RESP_NO_PERMISSION, "the broker[%s] for lite pull consumer is forbidden",
+               b->conf->broker_ip1);
     else
         return true;
     return false;
@@ -84,12 +86,13 @@ static bool check_group(struct pull *p, struct group_info *g)
         if (b->conf->auto_create_group && p->first && group_name_check(group, &e) == 0)
             ensure_then(p->req, &(struct ensure){.groups = &group, .group_n = 1}, on_pull);
         else
-            REFUSE(p, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group [" SLICE_FMT "] does not exist" FAQ,
-                   SLICE_ARG(group));
+            REFUSE(p, RESP_SUBSCRIPTION_GROUP_NOT_EXIST,
+                   "subscription group [" SLICE_FMT "] does not exist" FAQ, SLICE_ARG(group));
         return false;
     }
     if (!g->consume_enable) {
-        REFUSE(p, RESP_NO_PERMISSION, "subscription group no permission, " SLICE_FMT, SLICE_ARG(group));
+        REFUSE(p, RESP_NO_PERMISSION, "subscription group no permission, " SLICE_FMT,
+               SLICE_ARG(group));
         return false;
     }
     p->group_sys_flag = g->sys_flag;
@@ -102,13 +105,17 @@ static bool check_topic(struct pull *p)
     struct slice topic = p->h.topic;
     struct topic_info t;
     if (!topics_get(b->topics, topic, &t))
-        REFUSE(p, RESP_TOPIC_NOT_EXIST, "topic[" SLICE_FMT "] not exist, apply first please! " FAQ, SLICE_ARG(topic));
+        REFUSE(p, RESP_TOPIC_NOT_EXIST, "topic[" SLICE_FMT "] not exist, apply first please! " FAQ,
+               SLICE_ARG(topic));
     else if (!(t.perm & PERM_READ))
-        REFUSE(p, RESP_NO_PERMISSION, "the topic[" SLICE_FMT "] pulling message is forbidden", SLICE_ARG(topic));
+        REFUSE(p, RESP_NO_PERMISSION, "the topic[" SLICE_FMT "] pulling message is forbidden",
+               SLICE_ARG(topic));
     else if (p->h.queue_id < 0 || p->h.queue_id >= t.read_queue_nums)
         REFUSE(p, RESP_INVALID_PARAMETER,
-               "queueId[%d] is illegal, topic:[" SLICE_FMT "] topicConfig.readQueueNums:[%d] consumer:[%s]",
-               p->h.queue_id, SLICE_ARG(topic), t.read_queue_nums, conn_peer_text(req_conn(p->req)));
+               "queueId[%d] is illegal, topic:[" SLICE_FMT
+               "] topicConfig.readQueueNums:[%d] consumer:[%s]",
+               p->h.queue_id, SLICE_ARG(topic), t.read_queue_nums,
+               conn_peer_text(req_conn(p->req)));
     else {
         p->topic_sys_flag = t.sys_flag;
         return true;
@@ -122,7 +129,8 @@ static bool check_expression(struct pull *p)
         return true;
     char type[16]; /* the subscription's own goes with it */
     snprintf(type, sizeof type, "%s", p->sub->s.expression_type);
-    REFUSE(p, RESP_SYSTEM_ERROR, "The broker does not support consumer to filter message by %s", type);
+    REFUSE(p, RESP_SYSTEM_ERROR, "The broker does not support consumer to filter message by %s",
+           type);
     return false;
 }
 
@@ -133,7 +141,8 @@ static bool attached_subscription(struct pull *p)
     p->sub = group_sub_new(p->h.topic, p->h.subscription, type, p->h.sub_version, &e);
     if (p->sub)
         return check_expression(p);
-    REFUSE(p, RESP_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed: %s", e.text);
+    REFUSE(p, RESP_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed: %s",
+           e.text);
     return false;
 }
 
@@ -145,10 +154,12 @@ static bool registered_subscription(struct pull *p, const struct group_info *g)
     if (clients_subscription(b->clients, group, p->h.topic, &p->sub, &model) != 0)
         REFUSE(p, RESP_SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist" FAQ);
     else if (model == MODEL_BROADCASTING && !g->consume_broadcast_enable)
-        REFUSE(p, RESP_NO_PERMISSION, "the consumer group[" SLICE_FMT "] can not consume by broadcast way",
+        REFUSE(p, RESP_NO_PERMISSION,
+               "the consumer group[" SLICE_FMT "] can not consume by broadcast way",
                SLICE_ARG(group));
     else if (groups_forbid_read(b->groups, group, p->h.topic))
-        REFUSE(p, RESP_NO_PERMISSION, "the consumer group[" SLICE_FMT "] is forbidden for topic[" SLICE_FMT "]",
+        REFUSE(p, RESP_NO_PERMISSION,
+               "the consumer group[" SLICE_FMT "] is forbidden for topic[" SLICE_FMT "]",
                SLICE_ARG(group), SLICE_ARG(p->h.topic));
     else if (!p->sub)
         REFUSE(p, RESP_SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist" FAQ);
@@ -164,7 +175,8 @@ static bool admit(struct pull *p)
     struct group_info g;
     if (!check_broker(p) || !check_group(p, &g) || !check_topic(p))
         return false;
-    return p->h.sys_flag & SYS_SUBSCRIPTION ? attached_subscription(p) : registered_subscription(p, &g);
+    return p->h.sys_flag & SYS_SUBSCRIPTION ? attached_subscription(p)
+                                            : registered_subscription(p, &g);
 }
 
 /* --- the answer --- */
@@ -229,8 +241,8 @@ static void on_wake(struct parked *parked)
 static bool own_strings(struct pull *p)
 {
     struct req *r = p->req;
-    if (!own_slice(r, &p->h.consumer_group) || !own_slice(r, &p->h.topic) || !own_slice(r, &p->h.subscription) ||
-        !own_slice(r, &p->h.expression_type))
+    if (!own_slice(r, &p->h.consumer_group) || !own_slice(r, &p->h.topic) ||
+        !own_slice(r, &p->h.subscription) || !own_slice(r, &p->h.expression_type))
         return false;
     req_drop_input(r);
     return true;
@@ -239,7 +251,8 @@ static bool own_strings(struct pull *p)
 static void wait_for_message(struct pull *p)
 {
     struct broker *b = req_broker(p->req);
-    int64_t wait = b->conf->long_polling_enable ? p->h.suspend_timeout_ms : b->conf->short_polling_ms;
+    int64_t wait = b->conf->long_polling_enable ? p->h.suspend_timeout_ms
+                                                : b->conf->short_polling_ms;
     if (wait > SUSPEND_MAX_MS)
         wait = SUSPEND_MAX_MS;
     release_got(p->got);
@@ -247,8 +260,12 @@ static void wait_for_message(struct pull *p)
         done_with(p);
         return;
     }
-    p->parked = (struct parked){.req = p->req, .topic = p->h.topic, .queue_id = p->h.queue_id,
-                                .offset = p->h.queue_offset, .sub = p->sub, .wake = on_wake,
+    p->parked = (struct parked){.conn = req_conn(p->req),
+                                .topic = p->h.topic,
+                                .queue_id = p->h.queue_id,
+                                .offset = p->h.queue_offset,
+                                .sub = p->sub,
+                                .wake = on_wake,
                                 .deadline_ms = clock_mono(b->clock) + wait};
     if (hold_park(b->hold, &p->parked, req_loop(p->req)->index) != 0) {
         on_wake(&p->parked);
@@ -267,7 +284,8 @@ static void run(struct pull *p)
         return;
     struct err e;
     if (p->first && (p->h.sys_flag & SYS_COMMIT) &&
-        offsets_set(b->offsets, p->h.consumer_group, p->h.topic, p->h.queue_id, p->h.commit_offset, &e) != 0) {
+        offsets_set(b->offsets, p->h.consumer_group, p->h.topic, p->h.queue_id, p->h.commit_offset,
+                    &e) != 0) {
         REFUSE(p, RESP_SYSTEM_BUSY, "%s", e.text);
         return;
     }
@@ -286,7 +304,8 @@ static void run(struct pull *p)
         return;
     }
     int32_t code = code_of_status(p->got->status, p->h.queue_offset);
-    if (code == RESP_PULL_NOT_FOUND && p->first && (p->h.sys_flag & SYS_SUSPEND) && p->h.suspend_timeout_ms > 0)
+    if (code == RESP_PULL_NOT_FOUND && p->first && (p->h.sys_flag & SYS_SUSPEND) &&
+        p->h.suspend_timeout_ms > 0)
         wait_for_message(p);
     else
         answer(p, code);

@@ -2,11 +2,11 @@
  *
  * Runs on: the thread of the submitter, which is a network loop or the service loop.
  *
- * Happy path: put_start looks at DELAY (and, if it is set, redirects to the schedule topic), computes
- * the record size, allocates one block for record, topic and tag codes, encodes, and queues an append.
- * At the end of the loop's turn the hook (rank 0) submits everything queued as one batch. When the
- * record is as durable as the flush mode says, on_appended runs on the same thread, fills the results
- * and calls the put's done().
+ * Happy path: put_start looks at DELAY (and, if it is set, redirects to the schedule topic),
+ * computes the record size, allocates one block for record, topic and tag codes, encodes, and
+ * queues an append. At the end of the loop's turn the hook (rank 0) submits everything queued as
+ * one batch. When the record is as durable as the flush mode says, on_appended runs on the same
+ * thread, fills the results and calls the put's done().
  *
  * Failure modes: limits and unsupported properties are refused by put_start, before anything is
  * queued. Store failures arrive in done() as a status. Nothing here retries.
@@ -124,7 +124,8 @@ static void on_appended(struct append *a)
         uv_sem_post(&s->drained);
 }
 
-static const char *const timer_names[] = {PROP_TIMER_DELAY_SEC, PROP_TIMER_DELAY_MS, PROP_TIMER_DELIVER_MS};
+static const char *const timer_names[] = {PROP_TIMER_DELAY_SEC, PROP_TIMER_DELAY_MS,
+                                          PROP_TIMER_DELIVER_MS};
 
 static bool has_timer(struct slice props)
 {
@@ -160,8 +161,9 @@ static int add_int(struct buf *out, const char *name, int32_t value)
 
 static int schedule(struct message *m, int32_t level, struct buf *props)
 {
-    static const char *const replaced[] = {PROP_DELAY, PROP_REAL_TOPIC, PROP_REAL_QID, PROP_TIMER_DELAY_SEC,
-                                           PROP_TIMER_DELAY_MS, PROP_TIMER_DELIVER_MS, NULL};
+    static const char *const replaced[] = {
+        PROP_DELAY,          PROP_REAL_TOPIC,       PROP_REAL_QID, PROP_TIMER_DELAY_SEC,
+        PROP_TIMER_DELAY_MS, PROP_TIMER_DELIVER_MS, NULL};
     props_str_copy_without(props, m->properties, replaced);
     int rc = add_int(props, PROP_DELAY, level);
     if (rc == 0)
@@ -201,7 +203,8 @@ static void block_append(struct submitter *s, struct put *p, size_t record_bytes
     store_append(&s->port, &p->append);
 }
 
-static enum put_status put_single(struct submitter *s, struct put *p, struct message *m, int32_t level)
+static enum put_status put_single(struct submitter *s, struct put *p, struct message *m,
+                                  int32_t level)
 {
     size_t size;
     if (m->properties.n > MESSAGE_PROPERTIES_MAX)

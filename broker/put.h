@@ -9,15 +9,16 @@
 struct broker;
 struct broker_conf;
 
-enum put_status { /* Source: PutMessageStatus; the table in respcode.c gives code and remark of each */
+/* Source: PutMessageStatus of 5.5.0, whose names are behind; respcode.c gives code and remark. */
+enum put_status {
     PUT_OK,
-    PUT_FLUSH_TIMEOUT,          /* FLUSH_DISK_TIMEOUT: written, not synced in time */
-    PUT_ILLEGAL,                /* MESSAGE_ILLEGAL */
-    PUT_PROPERTIES_TOO_BIG,     /* PROPERTIES_SIZE_EXCEEDED */
-    PUT_UNAVAILABLE,            /* SERVICE_NOT_AVAILABLE: store FAILED, closed, broker stopping */
-    PUT_NO_FILE,                /* CREATE_MAPPED_FILE_FAILED */
-    PUT_TIMER_DISABLED,         /* WHEEL_TIMER_NOT_ENABLE */
-    PUT_NO_MEMORY,              /* UNKNOWN_ERROR */
+    PUT_FLUSH_TIMEOUT,      /* FLUSH_DISK_TIMEOUT: written, not synced in time */
+    PUT_ILLEGAL,            /* MESSAGE_ILLEGAL */
+    PUT_PROPERTIES_TOO_BIG, /* PROPERTIES_SIZE_EXCEEDED */
+    PUT_UNAVAILABLE,        /* SERVICE_NOT_AVAILABLE: store FAILED or closed, broker stopping */
+    PUT_NO_FILE,            /* CREATE_MAPPED_FILE_FAILED */
+    PUT_TIMER_DISABLED,     /* WHEEL_TIMER_NOT_ENABLE */
+    PUT_NO_MEMORY,          /* UNKNOWN_ERROR */
     PUT_STATUS_N
 };
 
@@ -32,24 +33,26 @@ struct submitter {
     bool draining;         /* somebody waits on `drained` */
     uv_sem_t drained;
 };
-int submitter_init(struct submitter *s, struct broker *b, struct loop *loop, struct err *e) HP_MUST_USE;
+int submitter_init(struct submitter *s, struct broker *b, struct loop *loop,
+                   struct err *e) HP_MUST_USE;
 /* Any thread but the loop: refuses new puts, waits until nothing is in flight. */
 void submitter_drain(struct submitter *s);
 void submitter_fini(struct submitter *s); /* any thread but the loop, after submitter_drain */
 
 struct put {
     /* In. Everything these point to is borrowed during put_start only. */
-    struct message msg; /* topic, queue_id, flag, sys_flag, born_timestamp, born_host, reconsume_times,
-                         * prepared_offset, body, properties (a whole property string); the rest is
-                         * filled by put_start */
-    const struct batch_item *items; /* not NULL: a batch; flag, body and properties come from the items */
+    struct message msg; /* topic, queue_id, flag, sys_flag, born_timestamp, born_host,
+                         * reconsume_times, prepared_offset, body, properties (a whole property
+                         * string); the rest is filled by put_start */
+    const struct batch_item
+        *items; /* not NULL: a batch; flag, body and properties come from the items */
     int item_n;
     bool no_wait;  /* WAIT=false: done when written, also in sync flush mode */
     bool no_delay; /* leave DELAY and TIMER_* properties alone: this *is* the delivery */
     void (*done)(struct put *p);
     /* Out, valid in done() and until put_release. */
-    enum put_status status; /* PUT_OK, PUT_FLUSH_TIMEOUT, PUT_ILLEGAL (record too big for the store),
-                             * PUT_UNAVAILABLE, PUT_NO_FILE */
+    enum put_status status; /* PUT_OK, PUT_FLUSH_TIMEOUT, PUT_ILLEGAL (record too big for the
+                             * store), PUT_UNAVAILABLE, PUT_NO_FILE */
     int64_t queue_offset, phys_offset, store_timestamp; /* of the first record */
     int64_t *phys_offsets;   /* batches: of each record */
     struct slice properties; /* as stored; null for a batch */
@@ -61,16 +64,16 @@ struct put {
     char *memory;
 };
 
-/* On the submitter's thread. PUT_OK: queued, done(p) runs exactly once, later, on this thread, never
- * inside put_start; then put_release(p). Any other status: refused, nothing to release.
- * Delay: DELAY > 0 with transaction type none or commit goes to SCHEDULE_TOPIC_XXXX, queue level - 1,
- * with REAL_TOPIC and REAL_QID added; a level over the table's end is clamped; TIMER_* are dropped.
- * TIMER_* without DELAY: PUT_TIMER_DISABLED.
- * Source: HookUtils.handleScheduleMessage, transformDelayLevelMessage of 5.5.0. */
+/* On the submitter's thread. PUT_OK: queued, done(p) runs exactly once, later, on this thread,
+ * never inside put_start; then put_release(p). Any other status: refused, nothing to release.
+ * Delay: DELAY > 0 with transaction type none or commit goes to SCHEDULE_TOPIC_XXXX, queue level -
+ * 1, with REAL_TOPIC and REAL_QID added; a level over the table's end is clamped; TIMER_* are
+ * dropped. TIMER_* without DELAY: PUT_TIMER_DISABLED. Source: HookUtils.handleScheduleMessage,
+ * transformDelayLevelMessage of 5.5.0. */
 enum put_status put_start(struct submitter *s, struct put *p) HP_MUST_USE;
 void put_release(struct put *p);
-/* For a put that lives in a request's arena and therefore ends with the answer: takes what put_release
- * would free, to free() after the answer. */
+/* For a put that lives in a request's arena and therefore ends with the answer: takes what
+ * put_release would free, to free() after the answer. */
 char *put_detach(struct put *p);
 
 /* The offsetMsgId of a stored record of this broker. */

@@ -17,7 +17,8 @@ static bool decode(struct req *r, struct lock_body *body)
     }
     if (group_name_check(body->group, &e) == 0 && body->client_id.n > 0)
         return true;
-    req_replyf(r, RESP_INVALID_PARAMETER, "queue locks: %s", body->client_id.n > 0 ? e.text : "clientId is missing");
+    req_replyf(r, RESP_INVALID_PARAMETER, "queue locks: %s",
+               body->client_id.n > 0 ? e.text : "clientId is missing");
     lock_body_free(body);
     return false;
 }

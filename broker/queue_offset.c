@@ -1,7 +1,7 @@
 /* Queue offsets: codes 29, 30, 31, 32. Run on the network loop of the request.
  *
- * They always answer 0 with a number, also for topics and queues that do not exist: clients ask before
- * anything was sent. Source: AdminBrokerProcessor of 5.5.0. */
+ * They always answer 0 with a number, also for topics and queues that do not exist: clients ask
+ * before anything was sent. Source: AdminBrokerProcessor of 5.5.0. */
 #include "broker/handlers.h"
 
 static void answer_range(struct req *r, bool max_wanted)
@@ -31,8 +31,9 @@ void on_search_offset(struct req *r)
     if (req_header(r, &h) != 0)
         return;
     bool upper = slice_eq_nocase(h.boundary_type, SLICE_LIT("upper"));
-    const struct hdr_offset_resp resp = {store_offset_by_time(req_broker(r)->store, h.topic, h.queue_id, h.timestamp,
-                                                              upper ? BOUNDARY_UPPER : BOUNDARY_LOWER)};
+    const struct hdr_offset_resp resp = {
+        store_offset_by_time(req_broker(r)->store, h.topic, h.queue_id, h.timestamp,
+                             upper ? BOUNDARY_UPPER : BOUNDARY_LOWER)};
     req_reply(r, RESP_SUCCESS, NULL, &resp);
 }
 
@@ -44,6 +45,7 @@ void on_earliest_time(struct req *r)
     struct store *st = req_broker(r)->store;
     int64_t min, max;
     store_queue_range(st, h.topic, h.queue_id, &min, &max);
-    const struct hdr_timestamp_resp resp = {max > min ? store_time_of_offset(st, h.topic, h.queue_id, min) : -1};
+    const struct hdr_timestamp_resp resp = {
+        max > min ? store_time_of_offset(st, h.topic, h.queue_id, min) : -1};
     req_reply(r, RESP_SUCCESS, NULL, &resp);
 }

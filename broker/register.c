@@ -2,17 +2,17 @@
  *
  * Runs on: the service loop.
  *
- * Every name server is a peer of its own with at most one registration under way: a slow or dead one
- * never delays the others. A round asks each peer for a registration made after now; a peer that is
- * busy makes another one when the answer of the first has come. A waiter of a round is done when every
- * peer has answered (or failed) a registration that was sent after the round began.
+ * Every name server is a peer of its own with at most one registration under way: a slow or dead
+ * one never delays the others. A round asks each peer for a registration made after now; a peer
+ * that is busy makes another one when the answer of the first has come. A waiter of a round is done
+ * when every peer has answered (or failed) a registration that was sent after the round began.
  *
- * What is sent is always the whole topic table: it is what a name server needs after its own restart,
- * it cannot be refused as upstream refuses the registration of a single topic, and a burst of new
- * topics costs one table, not one request each.
+ * What is sent is always the whole topic table: it is what a name server needs after its own
+ * restart, it cannot be refused as upstream refuses the registration of a single topic, and a burst
+ * of new topics costs one table, not one request each.
  *
- * Failure: a peer that does not answer is logged when that begins and when it ends, and tried again at
- * the next period. */
+ * Failure: a peer that does not answer is logged when that begins and when it ends, and tried again
+ * at the next period. */
 #include "broker/register.h"
 
 #include <stdio.h>
@@ -99,7 +99,8 @@ static void on_registered(void *arg, const struct rpc_result *res)
     } else if (res->response->code != RESP_SUCCESS) {
         char text[256], quoted[300];
         struct slice remark = res->response->remark;
-        snprintf(text, sizeof text, "code %d: %s", res->response->code, log_quote(remark, quoted, sizeof quoted));
+        snprintf(text, sizeof text, "code %d: %s", res->response->code,
+                 log_quote(remark, quoted, sizeof quoted));
         peer_outcome(p, false, text);
     } else {
         peer_outcome(p, true, "");
@@ -127,8 +128,12 @@ static void peer_send(struct peer *p)
         .body_crc32 = (int32_t)crc32_body(buf_slice(&body)),
     };
     const struct iovec iov = {body.p, body.n};
-    const struct rpc_request q = {.address = slice_str(p->address), .code = RC_REGISTER_BROKER, .hdr = &hdr,
-                                  .body = &iov, .body_n = 1, .timeout_ms = b->conf->register_timeout};
+    const struct rpc_request q = {.address = slice_str(p->address),
+                                  .code = RC_REGISTER_BROKER,
+                                  .hdr = &hdr,
+                                  .body = &iov,
+                                  .body_n = 1,
+                                  .timeout_ms = b->conf->register_timeout};
     if (rc != 0)
         err_set(&e, rc, "registration body: %s", err_text(rc));
     else
@@ -247,10 +252,13 @@ void registrar_stop(struct broker *b, void (*done)(void *arg), void *arg)
         .broker_id = b->conf->broker_id,
     };
     for (size_t i = 0; i < r->peer_n; i++) {
-        const struct rpc_request q = {.address = slice_str(r->peers[i].address), .code = RC_UNREGISTER_BROKER,
-                                      .hdr = &hdr, .timeout_ms = GOODBYE_MS};
+        const struct rpc_request q = {.address = slice_str(r->peers[i].address),
+                                      .code = RC_UNREGISTER_BROKER,
+                                      .hdr = &hdr,
+                                      .timeout_ms = GOODBYE_MS};
         struct err e;
-        if (r->peers[i].known && rpc_call(b->service.rpc, &q, on_unregistered, &r->peers[i], &e) == 0)
+        if (r->peers[i].known &&
+            rpc_call(b->service.rpc, &q, on_unregistered, &r->peers[i], &e) == 0)
             r->goodbyes++;
     }
     goodbye_answered(r);

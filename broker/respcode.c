@@ -1,7 +1,8 @@
 /* The table from our outcomes to RocketMQ's response codes and remarks. Pure.
  *
- * Source: SendMessageProcessor.handlePutMessageResult, PutMessageStatus of 5.5.0. Our remarks keep the
- * leading text that people search for, and add what this broker knows: the reason of a FAILED store. */
+ * Source: SendMessageProcessor.handlePutMessageResult, PutMessageStatus of 5.5.0. Our remarks keep
+ * the leading text that people search for, and add what this broker knows: the reason of a FAILED
+ * store. */
 #include "broker/respcode.h"
 
 #include <stdio.h>
@@ -22,7 +23,8 @@ static const struct {
                      "create mapped file failed, server is busy or broken."},
     [PUT_TIMER_DISABLED] = {"WHEEL_TIMER_NOT_ENABLE", RESP_SYSTEM_ERROR,
                             "accurate timer message is not enabled, timerWheelEnable is false"},
-    [PUT_NO_MEMORY] = {"UNKNOWN_ERROR", RESP_SYSTEM_ERROR, "UNKNOWN_ERROR: the broker is out of memory"},
+    [PUT_NO_MEMORY] = {"UNKNOWN_ERROR", RESP_SYSTEM_ERROR,
+                       "UNKNOWN_ERROR: the broker is out of memory"},
 };
 
 int32_t respcode_of_put(const struct broker *b, enum put_status s, char *remark, size_t cap)
@@ -30,12 +32,13 @@ int32_t respcode_of_put(const struct broker *b, enum put_status s, char *remark,
     if (table[s].remark)
         snprintf(remark, cap, "%s", table[s].remark);
     else if (s != PUT_UNAVAILABLE)
-        snprintf(remark, cap, "the message is illegal, maybe msg body or properties length not matched. "
-                              "msg body length limit %dB, msg properties length limit 32KB.",
+        snprintf(remark, cap,
+                 "the message is illegal, maybe msg body or properties length not matched. "
+                 "msg body length limit %dB, msg properties length limit 32KB.",
                  b->conf->max_message_size);
     else
-        snprintf(remark, cap, "service not available now. %s", b->failed ? b->failed_reason
-                                                                         : "The broker is shutting down.");
+        snprintf(remark, cap, "service not available now. %s",
+                 b->failed ? b->failed_reason : "The broker is shutting down.");
     return table[s].code;
 }
 

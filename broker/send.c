@@ -2,16 +2,16 @@
  *
  * Runs on: the network loop of the request.
  *
- *     on_send -> admit (checks, in RocketMQ's order) -- topic missing? -> ensure_then -> on_send again
+ *     on_send -> admit (checks, in RocketMQ's order) -- no topic? -> ensure_then -> on_send again
  *             -> prepare (properties the broker adds; half message; retry over the limit)
  *             -> put_start ... on_stored -> answer
  *
- * The record is encoded inside put_start, so the request gives its input back right after and only its
- * arena lives until the store is done.
+ * The record is encoded inside put_start, so the request gives its input back right after and only
+ * its arena lives until the store is done.
  *
- * Failure modes: every refusal is one answer with RocketMQ's code; the remark says what and why. What
- * the store says is mapped by respcode.c. An answer that is never written (oneway, peer gone) changes
- * nothing in the log.
+ * Failure modes: every refusal is one answer with RocketMQ's code; the remark says what and why.
+ * What the store says is mapped by respcode.c. An answer that is never written (oneway, peer gone)
+ * changes nothing in the log.
  *
  * A batch is what the header's `batch` says, not what the code says. Its items are stored verbatim.
  *
@@ -29,7 +29,7 @@
 #include "broker/uniq.h"
 
 enum {
-    /* Message ids of a batch travel in one header field: 33 bytes each, below COMMAND_HEADER_MAX. */
+    /* The ids of a batch travel in one header field: 33 bytes each, below COMMAND_HEADER_MAX. */
     BATCH_MAX = 16384,
     PROPS_SCRATCH_MAX = 4 * MESSAGE_PROPERTIES_MAX
 };
@@ -67,7 +67,8 @@ static bool check_name(struct req *r, struct slice topic)
         return false;
     }
     if (topic_send_forbidden(topic)) {
-        req_replyf(r, RESP_NO_PERMISSION, "Sending message to topic[" SLICE_FMT "] is forbidden.", SLICE_ARG(topic));
+        req_replyf(r, RESP_NO_PERMISSION, "Sending message to topic[" SLICE_FMT "] is forbidden.",
+                   SLICE_ARG(topic));
         return false;
     }
     return true;
@@ -79,9 +80,10 @@ static void create_or_refuse(struct req *r, const struct hdr_send_message *h)
     const struct broker *b = req_broker(r);
     struct topic_spec spec;
     struct err e;
-    bool from_default = !slice_eq_str(h->default_topic, TOPIC_AUTO_CREATE) || b->conf->auto_create_topic;
-    int rc = from_default ? topics_template(b->topics, h->topic, h->default_topic, h->default_topic_queue_nums,
-                                            h->unit_mode, &spec, &e)
+    bool from_default = !slice_eq_str(h->default_topic, TOPIC_AUTO_CREATE) ||
+                        b->conf->auto_create_topic;
+    int rc = from_default ? topics_template(b->topics, h->topic, h->default_topic,
+                                            h->default_topic_queue_nums, h->unit_mode, &spec, &e)
                           : E_NOTFOUND;
     if (rc != 0 && topic_is_retry(h->topic)) {
         spec = topic_spec_plain(h->topic, 1, h->unit_mode);
@@ -90,23 +92,28 @@ static void create_or_refuse(struct req *r, const struct hdr_send_message *h)
     if (rc == 0)
         ensure_then(r, &(struct ensure){.topics = &spec, .topic_n = 1}, on_send);
     else
-        req_replyf(r, RESP_TOPIC_NOT_EXIST, "topic[" SLICE_FMT "] not exist, apply first please!" FAQ,
-                   SLICE_ARG(h->topic));
+        req_replyf(r, RESP_TOPIC_NOT_EXIST,
+                   "topic[" SLICE_FMT "] not exist, apply first please!" FAQ, SLICE_ARG(h->topic));
 }
 
 static bool check_topic(struct req *r, const struct hdr_send_message *h, const struct topic_info *t)
 {
     const struct broker *b = req_broker(r);
-    int32_t queues = t->write_queue_nums > t->read_queue_nums ? t->write_queue_nums : t->read_queue_nums;
+    int32_t queues = t->write_queue_nums > t->read_queue_nums ? t->write_queue_nums
+                                                              : t->read_queue_nums;
     if (!(b->conf->broker_permission & PERM_WRITE) && t->order)
-        req_replyf(r, RESP_NO_PERMISSION, "the broker[%s] sending message is forbidden", b->conf->broker_ip1);
+        req_replyf(r, RESP_NO_PERMISSION, "the broker[%s] sending message is forbidden",
+                   b->conf->broker_ip1);
     else if (h->queue_id >= queues)
         req_replyf(r, RESP_INVALID_PARAMETER,
-                   "request queueId[%d] is illegal, topic[" SLICE_FMT "] has %d write and %d read queues. "
-                   "Producer: %s", h->queue_id, SLICE_ARG(h->topic), t->write_queue_nums, t->read_queue_nums,
+                   "request queueId[%d] is illegal, topic[" SLICE_FMT
+                   "] has %d write and %d read queues. "
+                   "Producer: %s",
+                   h->queue_id, SLICE_ARG(h->topic), t->write_queue_nums, t->read_queue_nums,
                    conn_peer_text(req_conn(r)));
     else if (h->queue_id < 0 && t->write_queue_nums == 0)
-        req_replyf(r, RESP_NO_PERMISSION, "topic[" SLICE_FMT "] has no queue to write to", SLICE_ARG(h->topic));
+        req_replyf(r, RESP_NO_PERMISSION, "topic[" SLICE_FMT "] has no queue to write to",
+                   SLICE_ARG(h->topic));
     else
         return true;
     return false;
@@ -193,9 +200,10 @@ static bool positive(struct slice text)
 /* The client's properties in canonical form with ours added. `diverted`: without DELAY. */
 static int add_properties(struct broker *b, struct slice props, bool diverted, struct buf *out)
 {
-    static const char *const replaced[] = {PROP_POP_CK, PROP_MSG_REGION, PROP_TRACE_ON, PROP_CLUSTER, NULL};
-    static const char *const replaced_dlq[] = {PROP_POP_CK, PROP_MSG_REGION, PROP_TRACE_ON, PROP_CLUSTER,
-                                               PROP_DELAY, NULL};
+    static const char *const replaced[] = {PROP_POP_CK, PROP_MSG_REGION, PROP_TRACE_ON,
+                                           PROP_CLUSTER, NULL};
+    static const char *const replaced_dlq[] = {PROP_POP_CK,  PROP_MSG_REGION, PROP_TRACE_ON,
+                                               PROP_CLUSTER, PROP_DELAY,      NULL};
     props_str_copy_without(out, props, diverted ? replaced_dlq : replaced);
     int rc = 0;
     if (props_str_get(buf_slice(out), PROP_UNIQ_KEY).n == 0) {
@@ -206,7 +214,8 @@ static int add_properties(struct broker *b, struct slice props, bool diverted, s
     if (rc == 0)
         rc = props_str_add(out, PROP_MSG_REGION, slice_str(b->conf->region_id));
     if (rc == 0)
-        rc = props_str_add(out, PROP_TRACE_ON, b->conf->trace_on ? SLICE_LIT("true") : SLICE_LIT("false"));
+        rc = props_str_add(out, PROP_TRACE_ON,
+                           b->conf->trace_on ? SLICE_LIT("true") : SLICE_LIT("false"));
     if (rc == 0)
         rc = props_str_add(out, PROP_CLUSTER, slice_str(b->conf->cluster_name));
     return rc != 0 ? rc : buf_error(out);
@@ -222,7 +231,8 @@ static void refuse(struct req *r, int rc, const char *text)
 {
     if (rc == E_TOOBIG) {
         char remark[400];
-        int32_t code = respcode_of_put(req_broker(r), PUT_PROPERTIES_TOO_BIG, remark, sizeof remark);
+        int32_t code = respcode_of_put(req_broker(r), PUT_PROPERTIES_TOO_BIG, remark,
+                                       sizeof remark);
         req_replyf(r, code, "%s", remark);
     } else {
         req_replyf(r, respcode_of_err(rc), "%s", text);
@@ -236,8 +246,9 @@ static void send_single(struct send *s, const struct hdr_send_message *h, bool d
     struct buf props;
     struct err e;
     buf_init(&props, PROPS_SCRATCH_MAX);
-    int rc = h->properties.n > MESSAGE_PROPERTIES_MAX ? E_TOOBIG
-                                                      : add_properties(b, h->properties, diverted, &props);
+    int rc = h->properties.n > MESSAGE_PROPERTIES_MAX
+                 ? E_TOOBIG
+                 : add_properties(b, h->properties, diverted, &props);
     if (rc != 0)
         err_set(&e, rc, "properties: %s", err_text(rc));
     m->properties = buf_slice(&props);
@@ -321,8 +332,8 @@ static void send_batch(struct send *s, const struct hdr_send_message *h)
 
 /* --- entry --- */
 
-static struct send *send_new(struct req *r, const struct hdr_send_message *h, const struct topic_info *t,
-                             struct slice topic)
+static struct send *send_new(struct req *r, const struct hdr_send_message *h,
+                             const struct topic_info *t, struct slice topic)
 {
     struct send *s = req_alloc(r, sizeof *s);
     if (!s) {
@@ -352,11 +363,13 @@ static void send_retry(struct req *r, const struct hdr_send_message *h, const st
     struct broker *b = req_broker(r);
     char dlq[MESSAGE_TOPIC_LONG_MAX + 1];
     struct err e;
-    bool has_max = command_ext(req_command(r), "maxReconsumeTimes").n > 0 || command_ext(req_command(r), "l").n > 0;
+    bool has_max = command_ext(req_command(r), "maxReconsumeTimes").n > 0 ||
+                   command_ext(req_command(r), "l").n > 0;
     int rc = retry_divert(b, h->topic, h->reconsume_times, has_max ? h->max_reconsume_times : -1,
                           req_command(r)->version, dlq, &e);
     if (rc < 0) {
-        req_replyf(r, rc == E_NOTFOUND ? RESP_SUBSCRIPTION_GROUP_NOT_EXIST : respcode_of_err(rc), "%s", e.text);
+        req_replyf(r, rc == E_NOTFOUND ? RESP_SUBSCRIPTION_GROUP_NOT_EXIST : respcode_of_err(rc),
+                   "%s", e.text);
         return;
     }
     struct topic_info dlq_info;
@@ -388,7 +401,13 @@ void on_send(struct req *r)
     if (!check_topic(r, &h, &t))
         return;
     if (req_command(r)->body.n == 0) {
-        req_replyf(r, RESP_SYSTEM_ERROR, "the message has no body: a message needs at least one byte");
+        req_replyf(r, RESP_SYSTEM_ERROR,
+                   "the message has no body: a message needs at least one byte");
+        return;
+    }
+    if (h.sys_flag & (SYSFLAG_INNER_BATCH | SYSFLAG_NEED_UNWRAP)) {
+        req_replyf(r, RESP_MESSAGE_ILLEGAL,
+                   "inner batches need a topic of type BatchCQ, which is not served");
         return;
     }
     if (topic_is_retry(h.topic) && !h.batch) {

@@ -4,13 +4,13 @@
  * thread that opens and closes the broker).
  *
  * A turn with jobs: mail delivers each job, its work() changes a table and the job is linked into
- * `jobs`. The turn hook then writes topics.json and subscriptionGroup.json if they changed (one write
- * for a burst of new topics), starts a registration round if topics changed, and posts the jobs back;
- * those that asked wait for the round.
+ * `jobs`. The turn hook then writes topics.json and subscriptionGroup.json if they changed (one
+ * write for a burst of new topics), starts a registration round if topics changed, and posts the
+ * jobs back; those that asked wait for the round.
  *
- * Failure: a file that cannot be written fails the jobs of the turn; the table keeps the change, stays
- * dirty, and the next persist tick tries again. Nothing is lost by that: topics whose messages are in
- * the store are restored at the next start. */
+ * Failure: a file that cannot be written fails the jobs of the turn; the table keeps the change,
+ * stays dirty, and the next persist tick tries again. Nothing is lost by that: topics whose
+ * messages are in the store are restored at the next start. */
 #include "broker/service.h"
 
 #include "base/log.h"
@@ -59,7 +59,7 @@ static void commit_jobs(struct broker *b)
     if (list_empty(&s->jobs))
         return;
     struct err e;
-    bool topics_changed = topics_dirty(b->topics);
+    bool tell = topics_dirty(b->topics);
     int rc = write_tables(b, &e);
     struct list done;
     list_move_all(&s->jobs, &done);
@@ -72,9 +72,10 @@ static void commit_jobs(struct broker *b)
         if (j->wait_registered && j->rc == 0) {
             list_remove(it);
             registrar_round(b, on_registered, j);
+            tell = false; /* this round does */
         }
     }
-    if (topics_changed)
+    if (tell)
         registrar_round(b, NULL, NULL);
     release(&done);
 }
@@ -103,8 +104,10 @@ void service_submit(struct req *r, struct service_job *j)
     j->req = r;
     j->mail.deliver = deliver_job;
     req_set_user(r, j);
-    if (b->stopping || loop_post(&b->service.loop, &j->mail) != 0)
-        req_replyf(r, RESP_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
+    if (!b->stopping && loop_post(&b->service.loop, &j->mail) == 0)
+        return;
+    j->rc = err_set(&j->err, E_SHUTDOWN, "the broker is shutting down");
+    j->then(j);
 }
 
 /* --- timers --- */
@@ -138,7 +141,8 @@ static void rpc_start(void *arg)
 {
     struct start *st = arg;
     struct service *s = &st->b->service;
-    const struct rpc_opts opts = {.loop = &s->loop, .clock = st->b->clock, .language = LANGUAGE_CPP};
+    const struct rpc_opts opts = {
+        .loop = &s->loop, .clock = st->b->clock, .language = LANGUAGE_CPP};
     st->rc = rpc_open(&s->rpc, &opts, st->e);
     if (st->rc != 0)
         return;

@@ -3,11 +3,11 @@
  * Runs on: the thread that opens the broker. What a file already holds is left as it is.
  *
  * A topic whose queues hold messages but whose configuration is gone (topics.json lost or restored
- * from an older copy, a stop before it was written) comes back with as many queues as the store has,
- * readable and writable, and a warning: without it its messages could not be pulled.
+ * from an older copy, a stop before it was written) comes back with as many queues as the store
+ * has, readable and writable, and a warning: without it its messages could not be pulled.
  *
- * Source: TopicConfigManager.init, SubscriptionGroupManager.init of 5.5.0. Left out: topics of what is
- * not served (POP, the timer wheel). */
+ * Source: TopicConfigManager.init, SubscriptionGroupManager.init of 5.5.0. Left out: topics of what
+ * is not served (POP, the timer wheel). */
 #include "broker/system_tables.h"
 
 #include <stdio.h>
@@ -30,8 +30,8 @@ static int add(struct broker *b, const char *name, int32_t queues, int32_t perm,
     return topics_put(b->topics, &s, b->clock, NULL, e);
 }
 
-static int add_named(struct broker *b, const char *prefix, const char *middle, const char *suffix, int32_t perm,
-                     struct err *e)
+static int add_named(struct broker *b, const char *prefix, const char *middle, const char *suffix,
+                     int32_t perm, struct err *e)
 {
     char name[512];
     snprintf(name, sizeof name, "%s%s%s", prefix, middle, suffix);
@@ -55,7 +55,8 @@ static int add_system_topics(struct broker *b, struct err *e)
     rc = rc == 0 ? add(b, TOPIC_SCHEDULE, levels, rw, e) : rc;
     rc = rc == 0 && c->trace_topic_enable ? add(b, c->trace_topic_name, 1, rw, e) : rc;
     rc = rc == 0 ? add_named(b, "", c->cluster_name, "_REPLY_TOPIC", rw, e) : rc;
-    rc = rc == 0 ? add_named(b, "rmq_sys_SYNC_BROKER_MEMBER_", c->broker_name, "", PERM_INHERIT, e) : rc;
+    rc = rc == 0 ? add_named(b, "rmq_sys_SYNC_BROKER_MEMBER_", c->broker_name, "", PERM_INHERIT, e)
+                 : rc;
     rc = rc == 0 ? add(b, TOPIC_HALF, 1, rw, e) : rc;
     rc = rc == 0 ? add(b, TOPIC_OP, 1, rw, e) : rc;
     return rc == 0 ? add(b, TOPIC_CHECK_MAX, 1, rw, e) : rc;
@@ -63,16 +64,17 @@ static int add_system_topics(struct broker *b, struct err *e)
 
 static int add_system_groups(struct broker *b, struct err *e)
 {
-    static const char *const names[] = {"TOOLS_CONSUMER", "FILTERSRV_CONSUMER", "SELF_TEST_C_GROUP",
-                                        "CID_ONS-HTTP-PROXY", "CID_ONSAPI_PULL", "CID_ONSAPI_PERMISSION",
-                                        "CID_ONSAPI_OWNER", GROUP_TRANS};
+    static const char *const names[] = {
+        "TOOLS_CONSUMER",  "FILTERSRV_CONSUMER",    "SELF_TEST_C_GROUP", "CID_ONS-HTTP-PROXY",
+        "CID_ONSAPI_PULL", "CID_ONSAPI_PERMISSION", "CID_ONSAPI_OWNER",  GROUP_TRANS};
     int rc = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names && rc == 0; i++)
         rc = groups_create(b->groups, slice_str(names[i]), b->clock, e);
     return rc;
 }
 
-struct found { /* topics of the store without configuration: the store must not be called from its walk */
+struct found { /* topics of the store without configuration: the store must not be called from its
+                  walk */
     struct broker *b;
     struct found_topic { char name[MESSAGE_TOPIC_LONG_MAX + 1]; int32_t queues; } *list;
     size_t n, cap;
@@ -84,7 +86,8 @@ static void note_queue(void *arg, struct slice topic, int32_t queue_id, int64_t 
     struct found *f = arg;
     struct topic_info have;
     (void)min;
-    if (max == 0 || queue_id < 0 || topic.n > MESSAGE_TOPIC_LONG_MAX || topics_get(f->b->topics, topic, &have))
+    if (max == 0 || queue_id < 0 || topic.n > MESSAGE_TOPIC_LONG_MAX ||
+        topics_get(f->b->topics, topic, &have))
         return;
     for (size_t i = 0; i < f->n; i++) {
         if (!slice_eq_str(topic, f->list[i].name))
@@ -118,7 +121,8 @@ static int restore_topics(struct broker *b, struct err *e)
         struct topic_spec s = topic_spec_plain(slice_str(f.list[i].name), f.list[i].queues, false);
         struct err why;
         if (topics_put(b->topics, &s, b->clock, NULL, &why) == 0)
-            LOGW("topic.restored", "topic=%s queues=%d reason=\"it has messages but is not in topics.json\"",
+            LOGW("topic.restored",
+                 "topic=%s queues=%d reason=\"it has messages but is not in topics.json\"",
                  f.list[i].name, f.list[i].queues);
         else
             LOGW("topic.not_restored", "reason=\"%s\"", why.text);

@@ -1,10 +1,11 @@
 /* The topic table.
  *
- * Runs on: reads on any thread, under `lock`; changes on one thread, the service loop (before it runs:
- * the thread that opens the broker). Because there is one writer, that thread reads without the lock.
+ * Runs on: reads on any thread, under `lock`; changes on one thread, the service loop (before it
+ * runs: the thread that opens the broker). Because there is one writer, that thread reads without
+ * the lock.
  *
- * An entry is never freed or moved while the broker runs (topic deletion is not served), so names may
- * be borrowed from it by the writer. Readers get copies.
+ * An entry is never freed or moved while the broker runs (topic deletion is not served), so names
+ * may be borrowed from it by the writer. Readers get copies.
  *
  * Invariants: every name in the table passed topic_name_check, also one that came from a file; the
  * data version changes with every change that a name server must learn. */
@@ -87,7 +88,8 @@ size_t topics_count(const struct topics *t)
 }
 
 int topics_template(const struct topics *t, struct slice name, struct slice default_topic,
-                    int32_t default_queue_nums, bool unit_mode, struct topic_spec *out, struct err *e)
+                    int32_t default_queue_nums, bool unit_mode, struct topic_spec *out,
+                    struct err *e)
 {
     struct topic_info from;
     int rc = topic_name_check(name, e);
@@ -96,7 +98,8 @@ int topics_template(const struct topics *t, struct slice name, struct slice defa
     if (!topics_get(t, default_topic, &from) || !(from.perm & PERM_INHERIT))
         return err_set(e, E_NOTFOUND, "topic " SLICE_FMT " lets no topic be created from it",
                        SLICE_ARG(default_topic));
-    int32_t queues = default_queue_nums < from.write_queue_nums ? default_queue_nums : from.write_queue_nums;
+    int32_t queues = default_queue_nums < from.write_queue_nums ? default_queue_nums
+                                                                : from.write_queue_nums;
     *out = (struct topic_spec){
         .name = name,
         .info = {.read_queue_nums = queues > 0 ? queues : 0,
@@ -125,13 +128,14 @@ static int check_spec(const struct topic_spec *s, struct err *e)
     if (rc != 0)
         return rc;
     const struct topic_info *i = &s->info;
-    if (i->read_queue_nums < 0 || i->read_queue_nums > TOPIC_QUEUES_MAX || i->write_queue_nums < 0 ||
-        i->write_queue_nums > TOPIC_QUEUES_MAX)
-        return err_set(e, E_INVAL, "queue numbers of topic " SLICE_FMT " must be 0 to %d, not %d and %d",
-                       SLICE_ARG(s->name), TOPIC_QUEUES_MAX, i->read_queue_nums, i->write_queue_nums);
+    if (i->read_queue_nums < 0 || i->read_queue_nums > TOPIC_QUEUES_MAX ||
+        i->write_queue_nums < 0 || i->write_queue_nums > TOPIC_QUEUES_MAX)
+        return err_set(
+            e, E_INVAL, "queue numbers of topic " SLICE_FMT " must be 0 to %d, not %d and %d",
+            SLICE_ARG(s->name), TOPIC_QUEUES_MAX, i->read_queue_nums, i->write_queue_nums);
     if ((i->perm & ~PERM_ALL) != 0)
-        return err_set(e, E_INVAL, "perm %d of topic " SLICE_FMT " is not a sum of 8, 4, 2 and 1", i->perm,
-                       SLICE_ARG(s->name));
+        return err_set(e, E_INVAL, "perm %d of topic " SLICE_FMT " is not a sum of 8, 4, 2 and 1",
+                       i->perm, SLICE_ARG(s->name));
     return 0;
 }
 
@@ -145,7 +149,9 @@ static bool info_eq(const struct topic_info *a, const struct topic_info *b)
 static int entry_add(struct topics *t, const struct topic_spec *s, struct err *e)
 {
     if (map_count(t->map) >= t->max)
-        return err_set(e, E_BUSY, "the broker has %zu topics, its limit: delete some or raise maxTopics", t->max);
+        return err_set(e, E_BUSY,
+                       "the broker has %zu topics, its limit: delete some or raise maxTopics",
+                       t->max);
     struct entry *made = calloc(1, sizeof *made);
     char *name = slice_dup(s->name);
     if (!made || !name) {
@@ -153,7 +159,8 @@ static int entry_add(struct topics *t, const struct topic_spec *s, struct err *e
         free(name);
         return err_set(e, E_NOMEM, "topic " SLICE_FMT ": out of memory", SLICE_ARG(s->name));
     }
-    *made = (struct entry){.name = name, .info = s->info, .attributes = json_deep_copy(s->attributes)};
+    *made = (struct entry){
+        .name = name, .info = s->info, .attributes = json_deep_copy(s->attributes)};
     uv_mutex_lock(t->lock);
     int rc = map_put(t->map, s->name, made, NULL);
     uv_mutex_unlock(t->lock);
@@ -179,8 +186,8 @@ static bool entry_change(struct topics *t, struct entry *old, const struct topic
     return true;
 }
 
-int topics_put(struct topics *t, const struct topic_spec *spec, const struct clock *clock, bool *changed,
-               struct err *e)
+int topics_put(struct topics *t, const struct topic_spec *spec, const struct clock *clock,
+               bool *changed, struct err *e)
 {
     int rc = check_spec(spec, e);
     if (rc != 0)

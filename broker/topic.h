@@ -1,8 +1,8 @@
 #pragma once
 /* The topic table: what config/topics.json holds and name servers are told.
  *
- * Threads: reads from any thread (one small lock); changes and the file on the service loop. Handlers
- * on network loops that need a topic which does not exist use ensure_then (ensure.h). */
+ * Threads: reads from any thread (one small lock); changes and the file on the service loop.
+ * Handlers on network loops that need a topic which does not exist use ensure_then (ensure.h). */
 #include "base/clock.h"
 #include "base/json.h"
 #include "proto/body.h"
@@ -38,8 +38,8 @@ struct topic_spec topic_spec_plain(struct slice name, int32_t queues, bool unit_
 /* --- service loop --- */
 /* Creates or changes; bumps the data version when something changed, and marks the table dirty.
  * E_INVAL (name, queue counts, perm), E_BUSY (the limit), E_NOMEM. *changed may be NULL. */
-int topics_put(struct topics *t, const struct topic_spec *spec, const struct clock *clock, bool *changed,
-               struct err *e) HP_MUST_USE;
+int topics_put(struct topics *t, const struct topic_spec *spec, const struct clock *clock,
+               bool *changed, struct err *e) HP_MUST_USE;
 bool topics_dirty(const struct topics *t);
 int topics_to_json(struct topics *t, json_t **out) HP_MUST_USE; /* topics.json; clears dirty */
 void topics_mark_dirty(struct topics *t); /* the file could not be written */

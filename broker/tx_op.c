@@ -45,13 +45,15 @@ void tx_decided(struct tx *t, int64_t half_offset)
     buf_char(&t->op_names, ',');
     if (half_offset > t->op_half_max)
         t->op_half_max = half_offset;
+    const bool memory = rc == 0 && buf_error(&t->op_names) == 0;
     const bool post = !t->op_posted;
     t->op_posted = true;
+    if (post)
+        t->op_mail.deliver = op_mail_deliver;
     uv_mutex_unlock(&t->lock);
-    if (rc != 0 || buf_error(&t->op_names) != 0)
+    if (!memory)
         LOGE("tx.op_memory", "half_offset=%" PRId64 " text=\"out of memory: the half will be checked again\"",
              half_offset);
-    t->op_mail.deliver = op_mail_deliver;
     if (post && loop_post(&t->b->service.loop, &t->op_mail) != 0)
         LOGW("tx.op_late", "half_offset=%" PRId64 " text=\"stopping: the half will be checked after restart\"",
              half_offset);

@@ -1,5 +1,6 @@
-/* UNIQ_KEY for producers that send none (the Node client): the broker adds one, because transactions,
- * traces and the index go by it. Any thread; the only state is a counter and a number drawn once. */
+/* UNIQ_KEY for producers that send none (the Node client): the broker adds one, because
+ * transactions, traces and the index go by it. Any thread; the only state is a counter and a number
+ * drawn once. */
 #include "broker/uniq.h"
 
 #include <pthread.h>
@@ -23,7 +24,8 @@ static int64_t since_month_began(int64_t wall_ms)
     struct tm tm;
     const time_t seconds = (time_t)(wall_ms / 1000);
     gmtime_r(&seconds, &tm);
-    int64_t in_month = (((tm.tm_mday - 1) * INT64_C(24) + tm.tm_hour) * 60 + tm.tm_min) * 60 + tm.tm_sec;
+    int64_t in_month = (((tm.tm_mday - 1) * INT64_C(24) + tm.tm_hour) * 60 + tm.tm_min) * 60 +
+                       tm.tm_sec;
     return in_month * 1000 + wall_ms % 1000;
 }
 

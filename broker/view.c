@@ -1,7 +1,7 @@
 /* Looking at one message by its id: code 33. Runs on the network loop of the request.
  *
- * The offset comes from the peer and may point anywhere; store_view only gives whole, checked records.
- * Source: QueryMessageProcessor.viewMessageById of 5.5.0. */
+ * The offset comes from the peer and may point anywhere; store_view only gives whole, checked
+ * records. Source: QueryMessageProcessor.viewMessageById of 5.5.0. */
 #include <stdlib.h>
 
 #include "broker/handlers.h"
@@ -21,7 +21,8 @@ void on_view_message(struct req *r)
     struct err e;
     if (!v || store_view(req_broker(r)->store, h.offset, 0, v, &e) != 0) {
         free(v);
-        req_replyf(r, RESP_SYSTEM_ERROR, "can not find message by the offset, %lld", (long long)h.offset);
+        req_replyf(r, RESP_SYSTEM_ERROR, "can not find message by the offset, %lld",
+                   (long long)h.offset);
         return;
     }
     const struct iovec iov = {(void *)(uintptr_t)v->record.p, v->record.n};

@@ -175,6 +175,8 @@ static bool make_room(struct conn *c)
             move_input(c, block_ref(shared));
         return shared != NULL;
     }
+    if (pool->bytes > c->io->limits.input_total)
+        return false;
     /* Twice what came, so that a frame costs its sender half the memory it makes us hold. */
     size_t cap = 2 * left > c->in_want ? c->in_want : 2 * left;
     if (cap < BLOCK_SIZE)
@@ -219,8 +221,10 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     if (n == 0 || conn_closing(c))
         return;
     if (n < 0) {
-        conn_shut(c, n == UV_ENOBUFS ? LOG_ERROR : LOG_DEBUG,
-                  n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
+        conn_shut(c, n == UV_ENOBUFS ? LOG_WARN : LOG_DEBUG,
+                  n == UV_EOF       ? "closed by the peer"
+                  : n == UV_ENOBUFS ? "no room for its input: memory, or the limit of unfinished frames"
+                                    : uv_strerror((int)n));
         return;
     }
     take_bytes(c, (size_t)n);

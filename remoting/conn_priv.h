@@ -23,6 +23,7 @@ struct io_limits {
     size_t frame_max;
     size_t output_high, output_max; /* per connection */
     size_t output_total;            /* per loop: above it no connection with queued output is read */
+    size_t input_total;             /* per loop: above it long unfinished frames are given up */
     int inflight_max;
 };
 enum {

@@ -58,6 +58,8 @@ static void on_sweep(uv_timer_t *timer)
     int64_t now_ms = clock_mono(io->clock);
     LIST_FOREACH_SAFE(it, next, &io->conns)
         conn_sweep(LIST_ENTRY(it, struct conn, link), now_ms);
+    if (io->closing && !list_empty(&io->conns) && LIST_ENTRY(io->conns.next, struct conn, link)->closed)
+        LOGW("close_waits", "side=%s why=\"its owner still keeps requests of closed connections\"", io->name);
 }
 
 static uint64_t sweep_period_ms(const struct io_limits *l)

@@ -33,7 +33,7 @@ int loop_start(struct loop *l, const char *name, int index, struct err *e) HP_MU
 /* Any other thread: closes the mailbox and joins; every other handle must already be closed or
  * closing. Finding a live handle is a bug (MQ_ASSERT). */
 void loop_stop(struct loop *l);
-/* Any thread. */
+/* Any thread, until loop_stop is called. */
 int loop_post(struct loop *l, struct mail *m) HP_MUST_USE;
 /* Any thread but the loop's: runs fn(arg) on the loop and waits for it. */
 int loop_call(struct loop *l, void (*fn)(void *arg), void *arg) HP_MUST_USE;

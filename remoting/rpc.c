@@ -363,6 +363,7 @@ int rpc_open(struct rpc **out, const struct rpc_opts *opts, struct err *e)
         .output_high = 4 * 1024 * 1024,
         .output_max = 64 * 1024 * 1024,
         .output_total = 512 * 1024 * 1024,
+        .input_total = 1024 * 1024 * 1024,
         .inflight_max = INT32_MAX,
     };
     int rc = r->peers == NULL ? err_set(e, E_NOMEM, "rpc") : io_open(&r->io, e);

@@ -25,8 +25,6 @@
 #include "base/map.h"
 #include "remoting/server_priv.h"
 
-enum { INFLIGHT_TOTAL = 256 * 1024, OUTPUT_TOTAL = 512 * 1024 * 1024 };
-
 /* --- routes --- */
 
 static uint32_t route_hash(int32_t code)
@@ -134,6 +132,8 @@ static const struct io_events server_events = {dispatch, on_conn_closed};
 
 /* --- open --- */
 
+static const size_t MIB = 1024 * 1024;
+
 static size_t or_size(size_t v, size_t def) { return v == 0 ? def : v; }
 static int64_t or_ms(int64_t v, int64_t def) { return v == 0 ? def : v; }
 static int or_int(int v, int def) { return v == 0 ? def : v; }
@@ -147,9 +147,10 @@ static struct io_limits limits_of(const struct server_opts *o)
         .frame_ms = first_frame_ms,
         .write_stall_ms = or_ms(o->write_stall_ms, 30000),
         .frame_max = or_size(o->frame_max, FRAME_MAX),
-        .output_high = or_size(o->output_high, 4 * 1024 * 1024),
-        .output_max = or_size(o->output_max, 64 * 1024 * 1024),
-        .output_total = OUTPUT_TOTAL / (size_t)o->loop_n,
+        .output_high = or_size(o->output_high, 4 * MIB),
+        .output_max = or_size(o->output_max, 64 * MIB),
+        .output_total = or_size(o->output_total, 512 * MIB) / (size_t)o->loop_n,
+        .input_total = or_size(o->input_total, 1024 * MIB) / (size_t)o->loop_n,
         .inflight_max = or_int(o->inflight_max, 4096),
     };
 }
@@ -192,7 +193,7 @@ static int open_ios(struct server *s, const struct server_opts *o, struct err *e
     for (int i = 0; i < o->loop_n; i++) {
         struct server_io *sio = &s->ios[i];
         sio->server = s;
-        sio->inflight_max = INFLIGHT_TOTAL / o->loop_n;
+        sio->inflight_max = or_int(o->inflight_total, 256 * 1024) / o->loop_n;
         sio->io.loop = o->loops[i];
         sio->io.clock = s->clock;
         sio->io.name = s->name;

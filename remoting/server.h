@@ -56,13 +56,19 @@ struct server_opts {
     size_t output_high;       /* stop reading above it [4 MiB] */
     size_t output_max;        /* close above it [64 MiB] */
     int inflight_max;         /* unanswered requests [4096]; beyond it reading stops */
+    /* Of all connections together, divided among the loops. */
+    int inflight_total;       /* unanswered requests [262144]; beyond it they are answered 2, WRITE first */
+    size_t output_total;      /* [512 MiB]; above it no connection with queued output is read */
+    size_t input_total;       /* [1 GiB]; above it a connection in a long unfinished frame is closed */
 };
 
 /* Binds and starts to accept. E_EXISTS: address in use (text names it), E_DENIED, E_IO. */
 int server_open(struct server **out, const struct server_opts *opts, struct err *e) HP_MUST_USE;
 int server_port(const struct server *s);
 void *server_owner(const struct server *s);
-/* Any thread outside the loops: stops accepting, closes every connection, frees. Returns when done. */
+/* Any thread outside the loops: stops accepting, closes every connection, frees. Returns when done, that
+ * is when every request is answered or discarded: the owner lets go of those it keeps, at the latest in
+ * on_close. */
 void server_close(struct server *s);
 /* Stops accepting; new requests of clients newer than 5.3.1 get GO_AWAY, others are still served. */
 void server_drain(struct server *s);
@@ -118,6 +124,6 @@ bool conn_closing(const struct conn *c); /* any thread; may become true right af
 void conn_set_user(struct conn *c, void *user); /* loop thread */
 void *conn_user(const struct conn *c);
 void conn_close(struct conn *c, const char *why); /* any thread */
-/* Any thread: queues a oneway request to the peer; body is copied. Silently dropped if the peer is
- * gone or does not read (output above the high mark: E_BUSY). */
+/* Any thread: queues a oneway request to the peer; body is copied. E_CLOSED: the peer is gone; E_BUSY: it
+ * does not read (output above the high mark). A push that is queued may still be lost with the peer. */
 int conn_send_oneway(struct conn *c, int32_t code, const void *hdr, struct slice body) HP_MUST_USE;

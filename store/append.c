@@ -86,6 +86,9 @@ static bool records_whole(const struct append *a)
         const uint32_t size = be32_get(a->records + pos);
         if (size < MESSAGE_SIZE_MIN || size > a->size - pos)
             return false;
+        /* Recovery rebuilds the queue from the record, so both must name the same one. */
+        if (!a->no_queue && (int32_t)be32_get(a->records + pos + 12) != a->queue_id)
+            return false;
         pos += size;
     }
     return a->record_n > 0 && pos == a->size;

@@ -29,7 +29,8 @@
  *
  * Invariants: 1. files[i].start = files[0].start + i * file_size; 2. tail = the last of files;
  * tail.start <= end <= tail.start + file_size; 3. min <= flushed <= wrote <= end; 4. store times do
- * not go backwards along the log, whatever the clock does. */
+ * not go backwards along the log, whatever the clock does; 5. a file is created only under
+ * ahead_lock and only when neither the list nor `ahead` has it: creating empties it. */
 #include "store/store_priv.h"
 
 #include <stdlib.h>
@@ -177,34 +178,29 @@ int64_t commitlog_limit(struct commitlog *l)
     return l->file_n ? l->files[l->file_n - 1]->start + l->file_size : 0;
 }
 
-static int take_or_create(struct commitlog *l, int64_t start, struct store_file **out, struct err *e)
-{
-    uv_mutex_lock(&l->ahead_lock);
-    int rc = 0;
-    if (l->ahead) {
-        *out = l->ahead;
-        l->ahead = NULL;
-    } else {
-        rc = store_file_create(l->fs, l->dir, start, l->file_size, out, e);
-    }
-    uv_mutex_unlock(&l->ahead_lock);
-    return rc;
-}
-
+/* Under ahead_lock until the file is in the list: the allocator looks there before it creates. */
 int commitlog_roll(struct commitlog *l, struct err *e)
 {
     const int64_t start = l->tail ? l->tail->start + l->file_size : l->end;
-    struct store_file *f;
-    int rc = take_or_create(l, start, &f, e);
-    if (rc)
-        return rc;
-    rc = push_file(l, f, e);
-    if (rc) {
-        store_file_unref(f);
-        return rc;
+    struct store_file *f = NULL;
+    int rc = 0;
+    uv_mutex_lock(&l->ahead_lock);
+    if (l->ahead) {
+        f = l->ahead;
+        l->ahead = NULL;
+        MQ_ASSERT(f->start == start);
+    } else {
+        rc = store_file_create(l->fs, l->dir, start, l->file_size, &f, e);
     }
-    l->tail = f;
-    return 0;
+    if (!rc) {
+        rc = push_file(l, f, e);
+        if (rc)
+            store_file_unref(f);
+    }
+    uv_mutex_unlock(&l->ahead_lock);
+    if (!rc)
+        l->tail = f;
+    return rc;
 }
 
 bool commitlog_allocate_ahead(struct commitlog *l)

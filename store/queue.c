@@ -19,7 +19,7 @@
  * has no buffer at all, so ten thousand topics cost their names.
  *
  *      min ........ tail_first ..... written ............ max
- *       |  files only  |  files+memory  |   memory only    |
+ *       |  files only  |  files+memory  |   memory only    |      (files: synced)
  *
  * Failure modes: files cannot be written: units stay in memory, the round is repeated, and the store
  * turns FAILED when too many pile up (queue_table.c). Nothing is lost by that: every unit can be made
@@ -192,62 +192,59 @@ int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, s
     return 0;
 }
 
-/* Copies units that are not in files yet, at most to the end of one file. */
-static int64_t take_unwritten(struct store_queue *q, int64_t *from)
+/* Copies units from `at` on, at most to the end of their file. Returns how many. */
+static int64_t copy_unwritten(struct store_queue *q, int64_t at)
 {
-    uv_mutex_lock(&q->lock);
-    *from = q->written;
     const int64_t per_file = q->table->file_size / CQ_UNIT_SIZE;
-    int64_t n = q->max - q->written;
+    uv_mutex_lock(&q->lock);
+    int64_t n = q->gone ? 0 : q->max - at;
     if (n > FLUSH_CHUNK_UNITS)
         n = FLUSH_CHUNK_UNITS;
-    if (n > per_file - q->written % per_file)
-        n = per_file - q->written % per_file;
-    if (n && !q->gone)
-        memcpy(q->table->scratch, q->tail + (q->written - q->tail_first) * CQ_UNIT_SIZE,
-               (size_t)n * CQ_UNIT_SIZE);
-    else
-        n = 0;
+    if (n > per_file - at % per_file)
+        n = per_file - at % per_file;
+    if (n)
+        memcpy(q->table->scratch, q->tail + (at - q->tail_first) * CQ_UNIT_SIZE, (size_t)n * CQ_UNIT_SIZE);
     uv_mutex_unlock(&q->lock);
     return n;
 }
 
-static void mark_written(struct store_queue *q, int64_t n)
+static void mark_written(struct store_queue *q, int64_t upto)
 {
     uv_mutex_lock(&q->lock);
-    q->written += n;
-    atomic_fetch_sub_explicit(&q->table->unwritten, n, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&q->table->unwritten, upto - q->written, memory_order_relaxed);
+    q->written = upto;
     uv_mutex_unlock(&q->lock);
+}
+
+/* Writes and syncs the unwritten units of one file. Only then may their memory go: after a failed
+ * sync they are written again. */
+static int flush_file(struct store_queue *q, int64_t *at, struct err *e)
+{
+    struct queue_table *t = q->table;
+    const int64_t start = *at * CQ_UNIT_SIZE / t->file_size * t->file_size;
+    struct queue_fd *fd;
+    int rc = queue_fd_get(q, start, true, &fd, e);
+    if (rc)
+        return rc;
+    for (int64_t n; !rc && *at * CQ_UNIT_SIZE < start + t->file_size && (n = copy_unwritten(q, *at)); *at += n)
+        rc = fs_write(fd->f, t->fs, t->scratch, (size_t)n * CQ_UNIT_SIZE, *at * CQ_UNIT_SIZE - start, e);
+    if (!rc)
+        rc = t->fs->datasync(fd->f, e);
+    queue_fd_put(q, fd);
+    if (!rc)
+        mark_written(q, *at);
+    return rc;
 }
 
 int queue_flush(struct store_queue *q, struct err *e)
 {
-    struct queue_table *t = q->table;
-    int64_t from, n, last_start = -1;
-    struct queue_fd *fd = NULL;
+    int64_t min, max, at = q->written; /* moved by this thread only */
     int rc = FAILPOINT(FP_STORE_CQ_FLUSH);
     if (rc)
         return err_set(e, rc, "write consume queue: failpoint");
-    while (!rc && (n = take_unwritten(q, &from))) {
-        const int64_t pos = from * CQ_UNIT_SIZE, start = pos / t->file_size * t->file_size;
-        if (start != last_start && fd) {
-            rc = t->fs->datasync(fd->f, e);
-            queue_fd_put(q, fd);
-            fd = NULL;
-        }
-        if (!rc && !fd)
-            rc = queue_fd_get(q, start, true, &fd, e);
-        if (!rc)
-            rc = fs_write(fd->f, t->fs, t->scratch, (size_t)n * CQ_UNIT_SIZE, pos - start, e);
-        if (!rc)
-            mark_written(q, n);
-        last_start = start;
-    }
-    if (fd) {
-        if (!rc)
-            rc = t->fs->datasync(fd->f, e);
-        queue_fd_put(q, fd);
-    }
+    queue_range(q, &min, &max);
+    while (!rc && at < max && !q->gone)
+        rc = flush_file(q, &at, e);
     return rc ? err_wrap(e, rc, "consume queue " SLICE_FMT "-%d", SLICE_ARG(queue_topic(q)), q->id) : 0;
 }
 

@@ -11,8 +11,8 @@
  * closes its own. Out of descriptors: the error goes to the caller, who tries again later.
  *
  * Invariants: 1. a descriptor with users is never closed; 2. whoever uses one holds a reference to
- * its queue, so queue_fds_close (at the last reference) finds none in use; 3. a file that exists has
- * its full, sparse size once queue_fd_get created it. */
+ * its queue, so queue_fds_close (at the last reference) finds none in use; 3. a file that
+ * queue_fd_get created has its full, sparse size. */
 #include "store/store_priv.h"
 
 #include <stdio.h>
@@ -43,7 +43,7 @@ static struct queue_fd *lookup(struct store_queue *q, int64_t start)
     return NULL;
 }
 
-/* A new file, its size and its name are durable before the first unit goes in. */
+/* The name is durable before the first unit goes in; the sync of that unit covers the size. */
 static int create_file(struct store_queue *q, const char *dir, const char *path, struct fs_file **out,
                        struct err *e)
 {
@@ -55,8 +55,6 @@ static int create_file(struct store_queue *q, const char *dir, const char *path,
     if (rc)
         return rc;
     rc = fs->truncate(*out, q->table->file_size, e);
-    if (!rc)
-        rc = fs->sync(*out, e);
     if (!rc)
         rc = fs->dirsync(fs, dir, e);
     if (rc)

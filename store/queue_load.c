@@ -31,7 +31,7 @@
 #include "proto/names.h"
 #include "store/store_priv.h"
 
-enum { STALE_LOOK = 64 * 1024 };
+enum { CHUNK = 204 /* units: a page */, STALE_LOOK = 16 * 1024, BLANK_CHUNK = 64 * 1024 };
 
 /* ---- positions ---- */
 
@@ -50,24 +50,73 @@ static bool unit_is_valid(const struct queue_unit *u)
     return u->phys_offset >= 0 && u->size > 0;
 }
 
-/* First offset in [low, high) for which `holds` is false; holds must be true, then false. */
-static int bisect(struct store_queue *q, int64_t low, int64_t high,
-                  bool (*holds)(const struct queue_unit *u, int64_t arg), int64_t arg, int64_t *out,
+/* ---- searching ---- */
+
+typedef bool unit_test(const struct queue_unit *u, int64_t arg);
+
+struct search {
+    struct store_queue *q;
+    unit_test *holds; /* true for a while, then false */
+    int64_t arg;
+    int64_t low, high; /* the first offset for which it is false lies in [low, high] */
+};
+
+/* Looks at one unit and moves low or high to it. */
+static int search_at(struct search *s, int64_t offset, struct err *e)
+{
+    struct queue_unit u;
+    const int rc = queue_unit_at(s->q, offset, &u, e);
+    if (rc)
+        return rc;
+    if (s->holds(&u, s->arg))
+        s->low = offset + 1;
+    else
+        s->high = offset;
+    return 0;
+}
+
+/* Looks at a page's worth of units from low on. */
+static int search_page(struct search *s, struct err *e)
+{
+    char units[CHUNK * CQ_UNIT_SIZE];
+    const int64_t left = s->high - s->low;
+    const int n = queue_read(s->q, s->low, left < CHUNK ? (int)left : CHUNK, units, e);
+    if (n <= 0)
+        return n ? n : err_set(e, E_CORRUPT, "consume queue ends before offset %lld", (long long)s->low);
+    for (int i = 0; i < n; i++) {
+        struct queue_unit u;
+        queue_unit_get(units + (size_t)i * CQ_UNIT_SIZE, &u);
+        if (!s->holds(&u, s->arg)) {
+            s->high = s->low;
+            return 0;
+        }
+        s->low++;
+    }
+    return 0;
+}
+
+/* Most queues are short, and every look at a new place of a sparse file costs a page of cache: so the
+ * front page first, then at doubling distances, then halving, and the last page at once. */
+static int search(struct search *s, struct err *e)
+{
+    int rc = s->low < s->high ? search_page(s, e) : 0;
+    const int64_t limit = s->high;
+    for (int64_t step = CHUNK; !rc && s->low < s->high && s->high == limit; step *= 2)
+        rc = search_at(s, s->high - s->low > step ? s->low + step : s->high - 1, e);
+    while (!rc && s->high - s->low > CHUNK)
+        rc = search_at(s, s->low + (s->high - s->low) / 2, e);
+    while (!rc && s->low < s->high)
+        rc = search_page(s, e);
+    return rc;
+}
+
+static int bisect(struct store_queue *q, int64_t low, int64_t high, unit_test *holds, int64_t arg, int64_t *out,
                   struct err *e)
 {
-    while (low < high) {
-        const int64_t mid = low + (high - low) / 2;
-        struct queue_unit u;
-        const int rc = queue_unit_at(q, mid, &u, e);
-        if (rc)
-            return rc;
-        if (holds(&u, arg))
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    *out = low;
-    return 0;
+    struct search s = {q, holds, arg, low, high};
+    const int rc = search(&s, e);
+    *out = s.low;
+    return rc;
 }
 
 static bool is_valid(const struct queue_unit *u, int64_t arg)
@@ -142,10 +191,21 @@ static int zero_behind(struct store_queue *q, int64_t pos, struct err *e)
     return rc;
 }
 
+/* Units below offset stay where they are: in memory, in files, or both. */
+static void forget_from(struct store_queue *q, int64_t offset)
+{
+    atomic_fetch_sub(&q->table->unwritten, q->max - (q->written > offset ? q->written : offset));
+    q->max = offset;
+    if (q->written > offset)
+        q->written = offset;
+    if (q->tail_first >= offset)
+        set_range(q, q->min, offset);
+}
+
 int queue_cut(struct store_queue *q, int64_t offset, struct err *e)
 {
     const int64_t file_size = q->table->file_size, pos = offset * CQ_UNIT_SIZE;
-    set_range(q, q->min, offset);
+    forget_from(q, offset);
     int rc = remove_files_from(q, (pos + file_size - 1) / file_size * file_size, e);
     if (!rc && pos % file_size)
         rc = zero_behind(q, pos, e);
@@ -174,7 +234,7 @@ static int fill_blank(struct store_queue *q, int64_t start, int64_t bytes, struc
     int rc = queue_fd_get(q, start, true, &fd, e);
     if (rc)
         return rc;
-    const int64_t chunk = STALE_LOOK / CQ_UNIT_SIZE * CQ_UNIT_SIZE;
+    const int64_t chunk = BLANK_CHUNK / CQ_UNIT_SIZE * CQ_UNIT_SIZE;
     for (int64_t i = 0; i < chunk; i += CQ_UNIT_SIZE)
         queue_unit_put(t->scratch + i, &(struct queue_unit){0, CQ_BLANK_SIZE, 0});
     for (int64_t done = 0; done < bytes && !rc; done += chunk)

@@ -3,9 +3,10 @@
  * Owns: the decision where the log ends and where checking begins.
  * Runs on: store_open, alone.
  *
- * A record is whole when: its length fits its file; its magic is known; all inner lengths add up; the
- * body has its CRC (checkCRCOnRecover); its topic has no zero byte; and the physical offset inside it is where it stands. The
- * last check is what keeps bytes of an earlier life of a file, however intact, from being replayed.
+ * A record is whole when: its length fits its file; its magic is known; all inner lengths add up;
+ * the body has its CRC (checkCRCOnRecover); its topic has no zero byte; and the physical offset
+ * inside it is where it stands. The last check is what keeps bytes of an earlier life of a file,
+ * however intact, from being replayed.
  * LIMIT: the body CRC says nothing about the properties, so a record torn only there passes. A
  * property CRC, where a record carries one, belongs into record_at().
  *

@@ -23,6 +23,8 @@
  * Invariants: 1. `abort` is removed only when everything acknowledged is synced, the queues are in
  * their files, and the checkpoint says so; 2. no other thread runs before open returns 0 or after
  * close. */
+#include "store/store.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -4,7 +4,8 @@
  *
  * Promise. An append that completed with STORE_OK is where the flush mode says: in the page cache
  * (FLUSH_ASYNC; on disk within flush_interval_ms once flush_least_pages are dirty, and after
- * flush_thorough_ms in any case) or on disk (FLUSH_SYNC). Consumers (store_get) see a message only when it is as durable as that.
+ * flush_thorough_ms in any case) or on disk (FLUSH_SYNC). Consumers (store_get) see a message only
+ * when it is as durable as that.
  * After a failed write or sync of the log the store is FAILED for good: appends complete with
  * STORE_FAILED, reads go on, nothing is retried.
  *
@@ -106,8 +107,8 @@ struct store_port {      /* one submitting thread's gate; embed it */
 struct append {
     struct list link;
     /* in */
-    char *records;       /* record_n encoded records back to back (message_encode), same topic and
-                            queue; borrowed until done(); offsets and store time are patched in */
+    char *records;       /* record_n encoded records back to back (message_encode), all of this topic
+                            and queue; borrowed until done(); offsets and store time are patched in */
     size_t size;
     int32_t record_n;    /* more than one: a batch, never split over two files */
     struct slice topic;  /* borrowed until done() */

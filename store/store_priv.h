@@ -115,7 +115,7 @@ struct store_queue {
     int64_t next;    /* queue offset of the next record; log.lock */
     uv_mutex_t lock; /* guards what follows */
     int64_t min, max;
-    int64_t written;    /* units below are in the files (perhaps not synced) */
+    int64_t written;    /* units below are in the files, synced */
     int64_t tail_first; /* queue offset of tail[0]; tail_first <= written */
     char *tail;         /* encoded units [tail_first, max) */
     uint32_t tail_cap;  /* in units */

@@ -29,7 +29,9 @@ static int boot(struct app *app, void **state, struct app_error *e)
         .currency = app_text(app, "currency"), .rpc_ms = app_int(app, "rpc-ms"),
         .provider_ms = app_int(app, "provider-ms")};
     *state = a;
-    return payment_mq_register(a, e);
+    payment_mq_init(a);
+    const int rc = mq_consume(a->mq, &a->order_inbox, e);
+    return rc != 0 ? rc : mq_consume(a->mq, &a->ack_inbox, e);
 }
 
 static const struct app_service service = {

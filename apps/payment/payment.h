@@ -112,7 +112,8 @@ int pay_callback(struct payment_app *a, const struct callback *cb, const char *t
 void pay_close_at_provider(const struct payment_app *a, int64_t order_id);
 
 /* --- payment_mq.c --- */
-int payment_mq_register(struct payment_app *a, struct app_error *e) APP_CHECK;
+/* Fills the inboxes and sets the check; the caller registers the inboxes. */
+void payment_mq_init(struct payment_app *a);
 
 /* --- payment_http.c --- */
 extern const struct http_route payment_routes[];

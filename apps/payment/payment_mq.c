@@ -94,7 +94,7 @@ static int paid_ack_effect(struct db_conn *c, const struct inbox_msg *m, char ou
     return rc;
 }
 
-int payment_mq_register(struct payment_app *a, struct app_error *e)
+void payment_mq_init(struct payment_app *a)
 {
     a->order_inbox = (struct inbox){
         .group = GROUP_PAY_ORDER, .topic = TOPIC_ORDER, .db = a->db, .arg = a, .metrics = a->metrics,
@@ -103,6 +103,4 @@ int payment_mq_register(struct payment_app *a, struct app_error *e)
     a->ack_inbox = (struct inbox){.group = GROUP_PAY_ACK, .topic = TOPIC_ACK, .db = a->db, .arg = a, .metrics = a->metrics,
                                   .handlers = {{.event = EVENT_paid_ack, .effect = paid_ack_effect}}};
     mq_set_check(a->mq, check_back, a);
-    const int rc = mq_consume(a->mq, &a->order_inbox, e);
-    return rc != 0 ? rc : mq_consume(a->mq, &a->ack_inbox, e);
 }

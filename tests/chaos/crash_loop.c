@@ -261,12 +261,14 @@ static void kill_in_recovery(struct run *r)
     r->killed_in_recovery++;
 }
 
-static void check(struct run *r, int cycle)
+/* The first finding ends the run, and the directory stays for whoever looks into it. */
+static bool check(struct run *r, int cycle)
 {
     struct store_recovery found;
     struct store_check_result result;
     struct store *st = open_store(r, &found);
-    if (!store_check_run(&r->check, st, &result)) {
+    const bool right = store_check_run(&r->check, st, &result);
+    if (!right) {
         fprintf(stderr, "crash_loop: cycle %d: %s\n", cycle, result.first);
         r->lost += result.lost;
         r->invented += result.invented;
@@ -275,6 +277,7 @@ static void check(struct run *r, int cycle)
     struct err e;
     if (store_close(st, &e))
         die("%s", e.text);
+    return right;
 }
 
 static bool run_mode(const struct options *o, enum flush_mode mode)
@@ -284,24 +287,26 @@ static bool run_mode(const struct options *o, enum flush_mode mode)
     const char *name = mode == FLUSH_SYNC ? "sync" : "async";
     rng_seed(&r.rng, o->seed + (uint64_t)mode);
     snprintf(r.dir, sizeof r.dir, "%s/crash-loop-%s-%ld", o->dir, name, (long)getpid());
-    for (int cycle = 0; cycle < o->cycles; cycle++) {
+    int cycle = 0;
+    for (bool right = true; cycle < o->cycles && right; cycle++) {
         kill_under_load(&r);
         if (cycle % 4 == 3) /* a crash on top of a recovered crash, without an orderly stop between */
             kill_under_load(&r);
         if (cycle % 3 == 2)
             kill_in_recovery(&r);
-        check(&r, cycle);
+        right = check(&r, cycle);
     }
+    const bool right = r.acked && !r.lost && !r.invented && !r.wrong;
     struct err e;
-    if (o->keep)
+    if (o->keep || !right)
         printf("crash_loop: kept %s\n", r.dir);
     else if (fs_remove_tree(&fs_real, r.dir, &e))
         die("%s", e.text);
     store_check_free(&r.check);
     printf("crash_loop: mode=%s cycles=%d killedInRecovery=%d acked=%lld lost=%lld invented=%lld wrong=%lld\n", name,
-           o->cycles, r.killed_in_recovery, (long long)r.acked, (long long)r.lost, (long long)r.invented,
+           cycle, r.killed_in_recovery, (long long)r.acked, (long long)r.lost, (long long)r.invented,
            (long long)r.wrong);
-    return r.acked && !r.lost && !r.invented && !r.wrong;
+    return right;
 }
 
 static int number(const char *text, int min, int max)

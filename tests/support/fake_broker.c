@@ -1,8 +1,8 @@
 /* The scripted name server and brokers.
  *
- * One loop thread serves all of them; one lock guards the state, taken by handlers and by the test's thread for
- * moments only. A pull that finds nothing is parked until a message comes. Requests of one code at one node are
- * counted and kept whole.
+ * One loop thread serves all of them; one lock guards the state, taken by handlers and by the
+ * test's thread for moments only. A pull that finds nothing is parked until a message comes.
+ * Requests of one code at one node are counted and kept whole.
  *
  * State is made of small arrays searched linearly: tests have few topics, queues and requests. */
 #include "tests/support/fake_priv.h"
@@ -14,14 +14,21 @@
 
 /* --- life --- */
 
-static void open_node(struct fake *f, struct node *n, int index, const struct route *routes, size_t route_n)
+static void open_node(struct fake *f, struct node *n, int index, const struct route *routes,
+                      size_t route_n)
 {
     struct err e = {0};
     struct loop *loop = &f->loop;
     n->f = f;
     n->index = index;
-    const struct server_opts o = {.name = "fake", .bind_address = "127.0.0.1", .loops = &loop, .loop_n = 1,
-                                  .routes = routes, .route_n = route_n, .owner = n, .clock = &clock_system,
+    const struct server_opts o = {.name = "fake",
+                                  .bind_address = "127.0.0.1",
+                                  .loops = &loop,
+                                  .loop_n = 1,
+                                  .routes = routes,
+                                  .route_n = route_n,
+                                  .owner = n,
+                                  .clock = &clock_system,
                                   .on_close = fake_on_close};
     assert_ok(server_open(&n->server, &o, &e), &e);
     snprintf(n->name, sizeof n->name, "broker-%c", (char)('a' + index));
@@ -41,7 +48,8 @@ struct fake *fake_start(int brokers)
     assert_ok(loop_start(&f->loop, "fake", 0, &e), &e);
     open_node(f, &f->namesrv, FAKE_NAMESRV, FAKE_NAMESRV_ROUTES, FAKE_NAMESRV_ROUTE_N);
     for (; f->broker_n < brokers; f->broker_n++)
-        open_node(f, &f->brokers[f->broker_n], f->broker_n, FAKE_BROKER_ROUTES, FAKE_BROKER_ROUTE_N);
+        open_node(f, &f->brokers[f->broker_n], f->broker_n, FAKE_BROKER_ROUTES,
+                  FAKE_BROKER_ROUTE_N);
     return f;
 }
 
@@ -125,7 +133,8 @@ void fake_unroute(struct fake *f, int broker)
     uv_mutex_unlock(&f->lock);
 }
 
-void fake_script(struct fake *f, int broker, int code, enum fake_action action, int answer, int times)
+void fake_script(struct fake *f, int broker, int code, enum fake_action action, int answer,
+                 int times)
 {
     uv_mutex_lock(&f->lock);
     assert_true(f->script_n < SCRIPTS_MAX);
@@ -189,10 +198,15 @@ char *fake_body(struct fake *f, int broker, int code, int nth, size_t *n)
 
 static void serve_parked_on_loop(void *arg) { fake_serve_parked(arg); }
 
-void fake_put(struct fake *f, int broker, const char *topic, int queue, const char *props, const char *body)
+void fake_put(struct fake *f, int broker, const char *topic, int queue, const char *props,
+              const char *body)
 {
-    struct message m = {.queue_id = queue, .born_timestamp = 1700000000000, .store_timestamp = 1700000000001,
-                        .body = slice_str(body), .topic = slice_str(topic), .properties = slice_str(props)};
+    struct message m = {.queue_id = queue,
+                        .born_timestamp = 1700000000000,
+                        .store_timestamp = 1700000000001,
+                        .body = slice_str(body),
+                        .topic = slice_str(topic),
+                        .properties = slice_str(props)};
     uv_mutex_lock(&f->lock);
     fake_append(f, broker, &m);
     uv_mutex_unlock(&f->lock);
@@ -204,7 +218,8 @@ int fake_stored(struct fake *f, int broker, const char *topic)
     int n = 0;
     uv_mutex_lock(&f->lock);
     for (int i = 0; i < f->message_n; i++)
-        n += (broker == FAKE_ALL || f->messages[i].node == broker) && strcmp(f->messages[i].topic, topic) == 0;
+        n += (broker == FAKE_ALL || f->messages[i].node == broker) &&
+             strcmp(f->messages[i].topic, topic) == 0;
     uv_mutex_unlock(&f->lock);
     return n;
 }
@@ -217,7 +232,8 @@ int64_t fake_offset(struct fake *f, int broker, const char *group, const char *t
     return v;
 }
 
-void fake_set_offset(struct fake *f, int broker, const char *group, const char *topic, int queue, int64_t offset)
+void fake_set_offset(struct fake *f, int broker, const char *group, const char *topic, int queue,
+                     int64_t offset)
 {
     uv_mutex_lock(&f->lock);
     fake_offset_put(f, broker, slice_str(group), slice_str(topic), queue, offset);
@@ -237,9 +253,14 @@ bool fake_check(struct fake *f, int broker, const char *group, const char *topic
                 int64_t queue_offset, int64_t phys_offset)
 {
     char props[256];
-    snprintf(props, sizeof props, "TRAN_MSG\x01true\x02PGROUP\x01%s\x02UNIQ_KEY\x01U-%s\x02", group, body);
-    struct message m = {.body_crc = -1, .body = slice_str(body), .topic = slice_str(topic), .properties = slice_str(props),
-                        .queue_offset = queue_offset, .phys_offset = phys_offset};
+    snprintf(props, sizeof props, "TRAN_MSG\x01true\x02PGROUP\x01%s\x02UNIQ_KEY\x01U-%s\x02", group,
+             body);
+    struct message m = {.body_crc = -1,
+                        .body = slice_str(body),
+                        .topic = slice_str(topic),
+                        .properties = slice_str(props),
+                        .queue_offset = queue_offset,
+                        .phys_offset = phys_offset};
     assert_int_equal(host_parse(slice_str(f->brokers[broker].addr), &m.store_host), 0);
     m.born_host = m.store_host;
     size_t n;
@@ -248,14 +269,16 @@ bool fake_check(struct fake *f, int broker, const char *group, const char *topic
     assert_non_null(record);
     message_encode(&m, record, n);
     const struct hdr_check_transaction h = {.topic = SLICE_LIT("RMQ_SYS_TRANS_HALF_TOPIC"),
-                                            .tran_state_table_offset = queue_offset, .commit_log_offset = phys_offset,
+                                            .tran_state_table_offset = queue_offset,
+                                            .commit_log_offset = phys_offset,
                                             .broker_name = slice_str(f->brokers[broker].name)};
     bool sent = false;
     uv_mutex_lock(&f->lock);
     for (int i = 0; i < f->member_n && !sent; i++) {
         const struct member *to = &f->members[i];
         if (to->node == broker && to->producer && strcmp(to->group, group) == 0)
-            sent = conn_send_oneway(to->conn, RC_CHECK_TRANSACTION_STATE, &h, slice_of(record, n)) == 0;
+            sent = conn_send_oneway(to->conn, RC_CHECK_TRANSACTION_STATE, &h,
+                                    slice_of(record, n)) == 0;
     }
     uv_mutex_unlock(&f->lock);
     free(record);
@@ -267,7 +290,8 @@ int fake_members(struct fake *f, int broker, const char *group)
     int n = 0;
     uv_mutex_lock(&f->lock);
     for (int i = 0; i < f->member_n; i++)
-        n += f->members[i].node == broker && !f->members[i].producer && strcmp(f->members[i].group, group) == 0;
+        n += f->members[i].node == broker && !f->members[i].producer &&
+             strcmp(f->members[i].group, group) == 0;
     uv_mutex_unlock(&f->lock);
     return n;
 }

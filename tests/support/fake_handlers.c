@@ -1,4 +1,5 @@
-/* What the scripted servers do with requests: first what is scripted, then the simplest thing that serves a client.
+/* What the scripted servers do with requests: first what is scripted, then the simplest thing that
+ * serves a client.
  * Runs on the fake's loop; takes the lock for moments. */
 #include "tests/support/fake_priv.h"
 
@@ -82,10 +83,12 @@ static void on_route(struct req *r)
             if (b->unrouted)
                 continue;
             addrs[i] = (struct broker_addr){0, slice_str(b->addr)};
-            brokers[d.broker_n++] = (struct broker_data){
-                .cluster = SLICE_LIT("C"), .broker_name = slice_str(b->name), .addrs = &addrs[i], .addr_n = 1};
-            queues[d.queue_n++] =
-                (struct queue_data){slice_str(b->name), f->topics[t].queues, f->topics[t].queues, 6, 0};
+            brokers[d.broker_n++] = (struct broker_data){.cluster = SLICE_LIT("C"),
+                                                         .broker_name = slice_str(b->name),
+                                                         .addrs = &addrs[i],
+                                                         .addr_n = 1};
+            queues[d.queue_n++] = (struct queue_data){slice_str(b->name), f->topics[t].queues,
+                                                      f->topics[t].queues, 6, 0};
         }
     }
     const int rc = d.queue_n ? route_data_encode(&d, false, &body) : E_NOTFOUND;
@@ -107,8 +110,9 @@ static void on_cluster_info(struct req *r)
     buf_str(&body, "{\"brokerAddrTable\":{");
     uv_mutex_lock(&f->lock);
     for (int i = 0; i < f->broker_n; i++)
-        buf_printf(&body, "%s\"%s\":{\"brokerAddrs\":{0:\"%s\"},\"brokerName\":\"%s\",\"cluster\":\"C\"}", i ? "," : "",
-                   f->brokers[i].name, f->brokers[i].addr, f->brokers[i].name);
+        buf_printf(&body,
+                   "%s\"%s\":{\"brokerAddrs\":{0:\"%s\"},\"brokerName\":\"%s\",\"cluster\":\"C\"}",
+                   i ? "," : "", f->brokers[i].name, f->brokers[i].addr, f->brokers[i].name);
     uv_mutex_unlock(&f->lock);
     buf_str(&body, "},\"clusterAddrTable\":{}}");
     req_reply_buf(r, RESP_SUCCESS, NULL, NULL, &body);
@@ -122,7 +126,8 @@ static int64_t max_offset(const struct fake *f, int node, struct slice topic, in
     int64_t n = 0;
     for (int i = 0; i < f->message_n; i++) {
         const struct stored *s = &f->messages[i];
-        if (s->node == node && s->queue == queue && slice_eq_str(topic, s->topic) && s->queue_offset >= n)
+        if (s->node == node && s->queue == queue && slice_eq_str(topic, s->topic) &&
+            s->queue_offset >= n)
             n = s->queue_offset + 1;
     }
     return n;
@@ -174,12 +179,14 @@ void fake_serve_parked(struct fake *f)
 }
 
 /* Under the lock: records of a queue from an offset on; returns how many. */
-static int collect(const struct fake *f, int node, const struct hdr_pull_message *h, struct buf *body, int64_t *next)
+static int collect(const struct fake *f, int node, const struct hdr_pull_message *h,
+                   struct buf *body, int64_t *next)
 {
     int n = 0;
     for (int i = 0; i < f->message_n && n < BATCH; i++) {
         const struct stored *s = &f->messages[i];
-        if (s->node != node || s->queue != h->queue_id || !slice_eq_str(h->topic, s->topic) || s->queue_offset < *next)
+        if (s->node != node || s->queue != h->queue_id || !slice_eq_str(h->topic, s->topic) ||
+            s->queue_offset < *next)
             continue;
         buf_add(body, s->record, s->n);
         *next = s->queue_offset + 1;
@@ -188,11 +195,13 @@ static int collect(const struct fake *f, int node, const struct hdr_pull_message
     return n;
 }
 
-void fake_offset_put(struct fake *f, int node, struct slice group, struct slice topic, int queue, int64_t value)
+void fake_offset_put(struct fake *f, int node, struct slice group, struct slice topic, int queue,
+                     int64_t value)
 {
     for (int i = 0; i < f->offset_n; i++) {
         struct offset *o = &f->offsets[i];
-        if (o->node == node && o->queue == queue && slice_eq_str(group, o->group) && slice_eq_str(topic, o->topic)) {
+        if (o->node == node && o->queue == queue && slice_eq_str(group, o->group) &&
+            slice_eq_str(topic, o->topic)) {
             o->value = value;
             return;
         }
@@ -224,7 +233,8 @@ static void serve_pull(struct req *r, bool may_park)
         next = min;
     else
         code = collect(f, node->index, &h, &body, &next) ? RESP_SUCCESS : RESP_PULL_NOT_FOUND;
-    const bool park = code == RESP_PULL_NOT_FOUND && may_park && !f->stopping && f->parked_n < PARKED_MAX;
+    const bool park = code == RESP_PULL_NOT_FOUND && may_park && !f->stopping &&
+                      f->parked_n < PARKED_MAX;
     if (park && req_own_input(r) == 0)
         f->parked[f->parked_n++] = r;
     const bool stopping = f->stopping;
@@ -232,7 +242,8 @@ static void serve_pull(struct req *r, bool may_park)
     if (stopping)
         req_discard(r);
     else if (!park)
-        req_reply_buf(r, code, NULL, &(struct hdr_pull_message_resp){0, next, min, end, 0, 0}, &body);
+        req_reply_buf(r, code, NULL, &(struct hdr_pull_message_resp){0, next, min, end, 0, 0},
+                      &body);
     buf_free(&body);
 }
 
@@ -242,13 +253,19 @@ static void on_pull(struct req *r)
         serve_pull(r, true);
 }
 
-static void store_send(struct req *r, const struct hdr_send_message *h, struct slice body, struct slice props,
-                       struct hdr_send_message_resp *resp, char id[MSG_ID_MAX])
+static void store_send(struct req *r, const struct hdr_send_message *h, struct slice body,
+                       struct slice props, struct hdr_send_message_resp *resp, char id[MSG_ID_MAX])
 {
     struct node *node = fake_node_of(r);
-    struct message m = {.queue_id = h->queue_id, .flag = h->flag, .sys_flag = h->sys_flag & ~SYSFLAG_TX_MASK,
-                        .born_timestamp = h->born_timestamp, .store_timestamp = h->born_timestamp,
-                        .reconsume_times = h->reconsume_times, .body = body, .topic = h->topic, .properties = props};
+    struct message m = {.queue_id = h->queue_id,
+                        .flag = h->flag,
+                        .sys_flag = h->sys_flag & ~SYSFLAG_TX_MASK,
+                        .born_timestamp = h->born_timestamp,
+                        .store_timestamp = h->born_timestamp,
+                        .reconsume_times = h->reconsume_times,
+                        .body = body,
+                        .topic = h->topic,
+                        .properties = props};
     uv_mutex_lock(&node->f->lock);
     const struct stored *s = fake_append(node->f, node->index, &m);
     resp->queue_offset = s->queue_offset;
@@ -284,14 +301,18 @@ static void notify(struct fake *f, int node, const char *group)
 {
     const struct hdr_consumer_group h = {slice_str(group)};
     for (int i = 0; i < f->member_n; i++)
-        if (f->members[i].node == node && !f->members[i].producer && strcmp(f->members[i].group, group) == 0)
-            (void)(conn_send_oneway(f->members[i].conn, RC_NOTIFY_CONSUMER_IDS_CHANGED, &h, SLICE_NULL) == 0);
+        if (f->members[i].node == node && !f->members[i].producer &&
+            strcmp(f->members[i].group, group) == 0)
+            (void)(conn_send_oneway(f->members[i].conn, RC_NOTIFY_CONSUMER_IDS_CHANGED, &h,
+                                    SLICE_NULL) == 0);
 }
 
-static bool add_member(struct fake *f, int node, struct conn *c, struct slice client, struct slice group, bool producer)
+static bool add_member(struct fake *f, int node, struct conn *c, struct slice client,
+                       struct slice group, bool producer)
 {
     for (int i = 0; i < f->member_n; i++)
-        if (f->members[i].conn == c && f->members[i].producer == producer && slice_eq_str(group, f->members[i].group))
+        if (f->members[i].conn == c && f->members[i].producer == producer &&
+            slice_eq_str(group, f->members[i].group))
             return false;
     assert_true(f->member_n < MEMBERS_MAX);
     struct member *m = &f->members[f->member_n++];
@@ -393,7 +414,8 @@ int64_t fake_offset_get(struct fake *f, int node, struct slice group, struct sli
 {
     for (int i = 0; i < f->offset_n; i++) {
         const struct offset *o = &f->offsets[i];
-        if (o->node == node && o->queue == queue && slice_eq_str(group, o->group) && slice_eq_str(topic, o->topic))
+        if (o->node == node && o->queue == queue && slice_eq_str(group, o->group) &&
+            slice_eq_str(topic, o->topic))
             return o->value;
     }
     return -1;
@@ -462,13 +484,16 @@ const struct route FAKE_NAMESRV_ROUTES[FAKE_NAMESRV_ROUTE_N] = {
     {RC_GET_BROKER_CLUSTER_INFO, on_cluster_info, ROUTE_CLIENT},
 };
 const struct route FAKE_BROKER_ROUTES[FAKE_BROKER_ROUTE_N] = {
-    {RC_SEND_MESSAGE_V2, on_send, ROUTE_WRITE},       {RC_SEND_BATCH_MESSAGE, on_send, ROUTE_WRITE},
-    {RC_PULL_MESSAGE, on_pull, ROUTE_READ},           {RC_HEART_BEAT, on_heartbeat, ROUTE_CLIENT},
+    {RC_SEND_MESSAGE_V2, on_send, ROUTE_WRITE},
+    {RC_SEND_BATCH_MESSAGE, on_send, ROUTE_WRITE},
+    {RC_PULL_MESSAGE, on_pull, ROUTE_READ},
+    {RC_HEART_BEAT, on_heartbeat, ROUTE_CLIENT},
     {RC_UNREGISTER_CLIENT, on_unregister, ROUTE_CLIENT},
     {RC_GET_CONSUMER_LIST_BY_GROUP, on_members, ROUTE_CLIENT},
     {RC_QUERY_CONSUMER_OFFSET, on_query_offset, ROUTE_CLIENT},
     {RC_UPDATE_CONSUMER_OFFSET, on_update_offset, ROUTE_CLIENT},
-    {RC_GET_MAX_OFFSET, on_max_offset, ROUTE_CLIENT}, {RC_CONSUMER_SEND_MSG_BACK, on_plain, ROUTE_WRITE},
-    {RC_END_TRANSACTION, on_plain, ROUTE_WRITE},      {RC_UPDATE_AND_CREATE_TOPIC, on_create_topic, ROUTE_ADMIN},
+    {RC_GET_MAX_OFFSET, on_max_offset, ROUTE_CLIENT},
+    {RC_CONSUMER_SEND_MSG_BACK, on_plain, ROUTE_WRITE},
+    {RC_END_TRANSACTION, on_plain, ROUTE_WRITE},
+    {RC_UPDATE_AND_CREATE_TOPIC, on_create_topic, ROUTE_ADMIN},
 };
-

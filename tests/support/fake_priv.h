@@ -1,5 +1,6 @@
 #pragma once
-/* The state of the scripted servers, shared by fake_broker.c (life, the test's side) and fake_handlers.c. */
+/* The state of the scripted servers, shared by fake_broker.c (life, the test's side) and
+ * fake_handlers.c. */
 #include <uv.h>
 
 #include "base/buf.h"
@@ -7,8 +8,18 @@
 #include "remoting/server.h"
 #include "tests/support/fake_broker.h"
 
-enum { BROKERS_MAX = 4, TOPICS_MAX = 32, QUEUES_MAX = 16, MESSAGES_MAX = 4096, REQUESTS_MAX = 8192, SCRIPTS_MAX = 64,
-       OFFSETS_MAX = 256, MEMBERS_MAX = 64, PARKED_MAX = 256, BATCH = 32 };
+enum {
+    BROKERS_MAX = 4,
+    TOPICS_MAX = 32,
+    QUEUES_MAX = 16,
+    MESSAGES_MAX = 4096,
+    REQUESTS_MAX = 8192,
+    SCRIPTS_MAX = 64,
+    OFFSETS_MAX = 256,
+    MEMBERS_MAX = 64,
+    PARKED_MAX = 256,
+    BATCH = 32
+};
 
 struct kept {
     int node, code;
@@ -79,9 +90,12 @@ extern const struct route FAKE_NAMESRV_ROUTES[FAKE_NAMESRV_ROUTE_N];
 extern const struct route FAKE_BROKER_ROUTES[FAKE_BROKER_ROUTE_N];
 
 /* Under the lock. */
-struct stored *fake_append(struct fake *f, int node, struct message *m); /* fills m's hosts and offsets */
-void fake_offset_put(struct fake *f, int node, struct slice group, struct slice topic, int queue, int64_t value);
-int64_t fake_offset_get(struct fake *f, int node, struct slice group, struct slice topic, int queue);
+struct stored *fake_append(struct fake *f, int node,
+                           struct message *m); /* fills m's hosts and offsets */
+void fake_offset_put(struct fake *f, int node, struct slice group, struct slice topic, int queue,
+                     int64_t value);
+int64_t fake_offset_get(struct fake *f, int node, struct slice group, struct slice topic,
+                        int queue);
 /* On the loop, without the lock: looks again at every parked pull. */
 void fake_serve_parked(struct fake *f);
 void fake_on_close(struct server *s, struct conn *c);

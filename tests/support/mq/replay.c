@@ -2,13 +2,14 @@
  *
  * Runs on: the test's thread; one blocking socket for each recorded connection.
  *
- * Order: the files of a session as the caller lists them, frames in the order on the wire. A recorded request is sent when its turn comes; a recorded answer is
- * the moment at which ours is awaited, so requests that were in flight together are here too, and a
- * long poll is woken by the same send. Answers that come early are stashed by opaque.
+ * Order: the files of a session as the caller lists them, frames in the order on the wire. A
+ * recorded request is sent when its turn comes; a recorded answer is the moment at which ours is
+ * awaited, so requests that were in flight together are here too, and a long poll is woken by the
+ * same send. Answers that come early are stashed by opaque.
  *
- * Topics: recordings ran on a broker that had theirs already. The recorded routes say which, and they
- * are created before the first request; topics that the broker was to create by itself have no route
- * then. */
+ * Topics: recordings ran on a broker that had theirs already. The recorded routes say which, and
+ * they are created before the first request; topics that the broker was to create by itself have no
+ * route then. */
 #include "tests/support/mq/replay.h"
 
 #include <stdio.h>
@@ -23,7 +24,7 @@
 #include "tests/support/mq/peer.h"
 #include "tests/support/test.h"
 
-enum { ANSWER_MS = 15000 };
+enum { ANSWER_MS = 15000, PUSH_MS = 300 };
 
 struct parsed {
     struct buf bytes, spill; /* what the command borrows from; empty when that is the peer */
@@ -37,6 +38,7 @@ struct line { /* one recorded connection */
     struct list link;
     int conn;
     size_t last; /* index of its last frame */
+    int pushes;  /* came, but not yet recorded */
     struct peer peer;
     struct list stash;
 };
@@ -59,7 +61,8 @@ static void parse(struct parsed *p, struct slice frame)
     buf_init(&p->spill, 0);
     buf_slice_add(&p->bytes, frame);
     assert_ok(frame_next(p->bytes.p, p->bytes.n, FRAME_MAX, &f, &e), &e);
-    assert_ok(command_decode(p->bytes.p + f.header_at, f.header_n, f.type, &p->c, &p->spill, &e), &e);
+    assert_ok(command_decode(p->bytes.p + f.header_at, f.header_n, f.type, &p->c, &p->spill, &e),
+              &e);
     p->c.body = slice_of(p->bytes.p + f.body_at, f.body_n);
 }
 
@@ -164,7 +167,8 @@ static void learn_ids(struct session *s, struct slice recorded, const struct com
 }
 
 /* Replaces field `key` by what the map knows of the recorded physical offset in field `of`. */
-static void carry(const struct command *c, struct buf *frame, const char *key, const char *of, const struct map *m)
+static void carry(const struct command *c, struct buf *frame, const char *key, const char *of,
+                  const struct map *m)
 {
     int64_t recorded, ours;
     if (slice_i64(command_ext(c, of), &recorded) == 0 && learned(m, recorded, &ours))
@@ -183,7 +187,8 @@ static void carry_over(const struct session *s, const struct command *c, struct 
         break;
     case RC_PULL_MESSAGE:
     case RC_LITE_PULL_MESSAGE:
-        if (slice_i64(command_ext(c, "suspendTimeoutMillis"), &suspend) == 0 && suspend > s->o->suspend_cap_ms)
+        if (slice_i64(command_ext(c, "suspendTimeoutMillis"), &suspend) == 0 &&
+            suspend > s->o->suspend_cap_ms)
             patch(frame, "suspendTimeoutMillis", s->o->suspend_cap_ms);
         break;
     default: break;
@@ -219,12 +224,38 @@ static void line_close(struct line *l)
         parsed_free(&st->answer);
         free(st);
     }
-    shutdown(l->peer.fd, SHUT_WR); /* and until the broker has noticed: what follows may ask who is there */
+    shutdown(l->peer.fd,
+             SHUT_WR); /* and until the broker has noticed: what follows may ask who is there */
     while (peer_receive(&l->peer, ANSWER_MS) != NULL)
         ;
     peer_close(&l->peer);
     list_remove(&l->link);
     free(l);
+}
+
+static void stash(struct line *l, const struct command *c)
+{
+    struct stashed *const st = calloc(1, sizeof *st);
+    assert_non_null(st);
+    st->answer = (struct parsed){l->peer.taken, l->peer.spill, *c};
+    buf_init(&l->peer.taken, 0);
+    buf_init(&l->peer.spill, 0);
+    list_push_back(&l->stash, &st->link);
+}
+
+/* What the recorded client did next it may have done because of this push: ours should be here too.
+ * The number of pushes is not compared, so a missing one only costs its wait. */
+static void await_push(struct line *l)
+{
+    const struct command *c = NULL;
+    while (l->pushes == 0 && (c = peer_receive(&l->peer, PUSH_MS)) != NULL) {
+        if ((c->flag & COMMAND_FLAG_RESPONSE) == 0)
+            l->pushes++;
+        else
+            stash(l, c);
+    }
+    if (l->pushes > 0)
+        l->pushes--;
 }
 
 /* Our answer to opaque, out of the stash or off the wire. */
@@ -242,19 +273,17 @@ static void await(struct line *l, const struct golden_frame *f, struct parsed *o
     for (;;) {
         const struct command *const c = peer_receive(&l->peer, ANSWER_MS);
         if (c == NULL)
-            fail_msg("%s at %lld: no answer to %s (opaque %d)", f->file, (long long)f->offset, f->name, f->opaque);
-        if ((c->flag & COMMAND_FLAG_RESPONSE) == 0)
+            fail_msg("%s at %lld: no answer to %s (opaque %d)", f->file, (long long)f->offset,
+                     f->name, f->opaque);
+        if ((c->flag & COMMAND_FLAG_RESPONSE) == 0) {
+            l->pushes++;
             continue;
+        }
         if (c->opaque == f->opaque) {
             *out = (struct parsed){.c = *c}; /* borrows from the peer until its next frame */
             return;
         }
-        struct stashed *const st = calloc(1, sizeof *st);
-        assert_non_null(st);
-        st->answer = (struct parsed){l->peer.taken, l->peer.spill, *c};
-        buf_init(&l->peer.taken, 0);
-        buf_init(&l->peer.spill, 0);
-        list_push_back(&l->stash, &st->link);
+        stash(l, c);
     }
 }
 
@@ -267,8 +296,8 @@ static bool begins(struct slice value, const char *with)
     return *with == '\0' ? value.n == 0 : slice_starts(value, slice_str(with));
 }
 
-static bool tolerated(const struct session *s, const struct golden_frame *f, const char *what, struct slice recorded,
-                      struct slice ours)
+static bool tolerated(const struct session *s, const struct golden_frame *f, const char *what,
+                      struct slice recorded, struct slice ours)
 {
     for (size_t i = 0; i < s->o->tolerance_n; i++) {
         const struct replay_tolerance *const t = &s->o->tolerances[i];
@@ -280,28 +309,31 @@ static bool tolerated(const struct session *s, const struct golden_frame *f, con
     return false;
 }
 
-static void differs(struct session *s, const struct golden_frame *f, const char *what, struct slice recorded,
-                    struct slice ours)
+static void differs(struct session *s, const struct golden_frame *f, const char *what,
+                    struct slice recorded, struct slice ours)
 {
     if (tolerated(s, f, what, recorded, ours)) {
         s->out->tolerated++;
         return;
     }
     s->out->different++;
-    buf_printf(&s->out->report, "%s at %lld (%s, opaque %d): %s: recorded \"%.*s\", ours \"%.*s\"\n", f->file,
-               (long long)f->offset, f->name, f->opaque, what, (int)(recorded.n < 200 ? recorded.n : 200),
-               recorded.p ? recorded.p : "", (int)(ours.n < 200 ? ours.n : 200), ours.p ? ours.p : "");
+    buf_printf(&s->out->report,
+               "%s at %lld (%s, opaque %d): %s: recorded \"%.*s\", ours \"%.*s\"\n", f->file,
+               (long long)f->offset, f->name, f->opaque, what,
+               (int)(recorded.n < 200 ? recorded.n : 200), recorded.p ? recorded.p : "",
+               (int)(ours.n < 200 ? ours.n : 200), ours.p ? ours.p : "");
 }
 
-static void compare_text(struct session *s, const struct golden_frame *f, const char *what, struct slice recorded,
-                         struct slice ours)
+static void compare_text(struct session *s, const struct golden_frame *f, const char *what,
+                         struct slice recorded, struct slice ours)
 {
     s->out->compared++;
     if (!slice_eq(recorded, ours))
         differs(s, f, what, recorded, ours);
 }
 
-static void compare_int(struct session *s, const struct golden_frame *f, const char *what, int64_t recorded, int64_t ours)
+static void compare_int(struct session *s, const struct golden_frame *f, const char *what,
+                        int64_t recorded, int64_t ours)
 {
     char a[32], b[32];
     snprintf(a, sizeof a, "%lld", (long long)recorded);
@@ -322,7 +354,8 @@ static void compare_ext(struct session *s, const struct golden_frame *f, const s
     }
 }
 
-static void compare_records(struct session *s, const struct golden_frame *f, struct slice want, struct slice got)
+static void compare_records(struct session *s, const struct golden_frame *f, struct slice want,
+                            struct slice got)
 {
     struct message a, b;
     struct err e;
@@ -333,8 +366,10 @@ static void compare_records(struct session *s, const struct golden_frame *f, str
         learn(s->phys, a.phys_offset, b.phys_offset);
         compare_text(s, f, "record body", a.body, b.body);
         compare_text(s, f, "record topic", a.topic, b.topic);
-        compare_text(s, f, "record tags", props_str_get(a.properties, PROP_TAGS), props_str_get(b.properties, PROP_TAGS));
-        compare_text(s, f, "record keys", props_str_get(a.properties, PROP_KEYS), props_str_get(b.properties, PROP_KEYS));
+        compare_text(s, f, "record tags", props_str_get(a.properties, PROP_TAGS),
+                     props_str_get(b.properties, PROP_TAGS));
+        compare_text(s, f, "record keys", props_str_get(a.properties, PROP_KEYS),
+                     props_str_get(b.properties, PROP_KEYS));
         compare_int(s, f, "record queue offset", a.queue_offset, b.queue_offset);
         compare_int(s, f, "record sysFlag", a.sys_flag, b.sys_flag);
         compare_int(s, f, "record reconsumeTimes", a.reconsume_times, b.reconsume_times);
@@ -354,7 +389,8 @@ static int by_text(const void *a, const void *b)
 }
 
 /* Members in any order: clients sort the list themselves. */
-static void compare_members(struct session *s, const struct golden_frame *f, struct slice want, struct slice got)
+static void compare_members(struct session *s, const struct golden_frame *f, struct slice want,
+                            struct slice got)
 {
     json_t *roots[2];
     struct slice *ids[2];
@@ -379,8 +415,8 @@ static void compare_members(struct session *s, const struct golden_frame *f, str
     }
 }
 
-static void compare_body(struct session *s, const struct golden_frame *f, const struct command *want,
-                         const struct command *got)
+static void compare_body(struct session *s, const struct golden_frame *f,
+                         const struct command *want, const struct command *got)
 {
     switch (f->request_code) {
     case RC_PULL_MESSAGE:
@@ -430,12 +466,16 @@ static void gather(struct session *s)
 
 static void create_topic(struct peer *p, struct slice topic, const struct queue_data *q)
 {
-    const struct hdr_create_topic h = {.topic = topic, .default_topic = SLICE_LIT(TOPIC_AUTO_CREATE),
-                                       .read_queue_nums = q->read_queue_nums, .write_queue_nums = q->write_queue_nums,
-                                       .perm = q->perm, .topic_sys_flag = q->sys_flag,
+    const struct hdr_create_topic h = {.topic = topic,
+                                       .default_topic = SLICE_LIT(TOPIC_AUTO_CREATE),
+                                       .read_queue_nums = q->read_queue_nums,
+                                       .write_queue_nums = q->write_queue_nums,
+                                       .perm = q->perm,
+                                       .topic_sys_flag = q->sys_flag,
                                        .topic_filter_type = SLICE_LIT("SINGLE_TAG")};
     if (!topic_is_system(topic))
-        assert_int_equal(peer_call(p, RC_UPDATE_AND_CREATE_TOPIC, &h, SLICE_NULL)->code, RESP_SUCCESS);
+        assert_int_equal(peer_call(p, RC_UPDATE_AND_CREATE_TOPIC, &h, SLICE_NULL)->code,
+                         RESP_SUCCESS);
 }
 
 /* The request that the answer at index i belongs to. */
@@ -490,12 +530,20 @@ static void create_topics(struct session *s)
 
 static bool to_broker(const struct golden_frame *f)
 {
-    return strcmp(f->to, "broker-a") == 0 && strcmp(f->kind, "response") != 0 && strcmp(f->from, "client") == 0;
+    return strcmp(f->to, "broker-a") == 0 && strcmp(f->kind, "response") != 0 &&
+           strcmp(f->from, "client") == 0;
 }
 
 static bool from_broker(const struct golden_frame *f)
 {
-    return strcmp(f->from, "broker-a") == 0 && strcmp(f->kind, "response") == 0 && strcmp(f->to, "client") == 0;
+    return strcmp(f->from, "broker-a") == 0 && strcmp(f->kind, "response") == 0 &&
+           strcmp(f->to, "client") == 0;
+}
+
+static bool is_push(const struct golden_frame *f)
+{
+    return strcmp(f->from, "broker-a") == 0 && strcmp(f->kind, "oneway") == 0 &&
+           strcmp(f->to, "client") == 0 && f->request_code == RC_NOTIFY_CONSUMER_IDS_CHANGED;
 }
 
 static void send_request(struct session *s, const struct golden_frame *f)
@@ -535,6 +583,8 @@ void replay_run(const struct golden *g, const struct replay_opts *o, struct repl
             send_request(&s, s.frames[i]);
         else if (from_broker(s.frames[i]))
             compare(&s, s.frames[i]);
+        else if (is_push(s.frames[i]))
+            await_push(line_of(&s, s.frames[i]->conn));
         close_finished(&s, i);
     }
     close_finished(&s, s.n);

@@ -130,22 +130,39 @@ static void directory_changes_need_the_sync_of_their_directory(void **state)
     assert_false(exists("gone"));
 }
 
+/* The file is made in q and moved to p; its making is pending too when one of the two is synced. */
 static void a_rename_across_directories_is_whole_after_either_sync(void **state)
 {
     (void)state;
-    for (int which = 0; which < 2; which++) {
-        const char *from = which ? "p/file" : "q/file", *to = which ? "q/file2" : "p/file2";
+    static const enum fs_sim_crash_mode modes[] = {FS_SIM_LOSE_ALL, FS_SIM_KEEP_ALL};
+    for (int i = 0; i < 4; i++) {
         assert_ok(fs_mkdirs(t.fs, "p", &t.e), &t.e);
         assert_ok(fs_mkdirs(t.fs, "q", &t.e), &t.e);
-        struct fs_file *f = open_at(from, FS_WRITE | FS_CREATE); /* its link is pending too */
-        assert_ok(t.fs->rename(t.fs, from, to, &t.e), &t.e);
-        assert_ok(t.fs->dirsync(t.fs, "p", &t.e), &t.e);
-        crash(FS_SIM_LOSE_ALL);
+        struct fs_file *f = open_at("q/file", FS_WRITE | FS_CREATE);
+        assert_ok(t.fs->rename(t.fs, "q/file", "p/moved", &t.e), &t.e);
+        assert_ok(t.fs->dirsync(t.fs, i % 2 ? "p" : "q", &t.e), &t.e);
+        crash(modes[i / 2]);
         t.fs->close(f);
-        assert_true(exists(to));
-        assert_false(exists(from));
+        assert_true(exists("p/moved"));
+        assert_false(exists("q/file"));
         assert_ok(fs_remove_tree(t.fs, "p", &t.e), &t.e);
         assert_ok(fs_remove_tree(t.fs, "q", &t.e), &t.e);
+    }
+}
+
+static void a_change_whose_forerunner_was_lost_is_lost(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        t.fs->close(open_at("first", FS_WRITE | FS_CREATE));
+        assert_ok(t.fs->rename(t.fs, "first", "second", &t.e), &t.e);
+        assert_ok(t.fs->rename(t.fs, "second", "third", &t.e), &t.e);
+        crash(FS_SIM_TORN_PAGES);
+        assert_true(exists("first") + exists("second") + exists("third") <= 1);
+        fs_remove_tree(t.fs, "first", NULL);
+        fs_remove_tree(t.fs, "second", NULL);
+        fs_remove_tree(t.fs, "third", NULL);
+        assert_ok(t.fs->dirsync(t.fs, "/", &t.e), &t.e);
     }
 }
 
@@ -217,6 +234,27 @@ static void a_truncation_that_was_not_synced_is_undone(void **state)
     f = open_at("a", FS_READ);
     assert_int_equal(t.fs->pread(f, got, 8, 0, &t.e), 6);
     assert_memory_equal(got, "0123\0\0", 6);
+    t.fs->close(f);
+}
+
+/* The size becomes durable with any sync, the bytes only where they were synced: never old ones. */
+static void what_was_cut_off_does_not_come_back_when_the_file_grows(void **state)
+{
+    (void)state;
+    void *p;
+    char got[10];
+    struct fs_file *f = durable_file("a", "0123456789");
+    assert_ok(t.fs->truncate(f, 4, &t.e), &t.e);
+    assert_ok(t.fs->datasync(f, &t.e), &t.e);
+    assert_ok(t.fs->truncate(f, 3 * 4096, &t.e), &t.e);
+    assert_ok(t.fs->map(f, 3 * 4096, true, &p, &t.e), &t.e);
+    assert_ok(t.fs->map_sync(f, p, 2 * 4096, 10, &t.e), &t.e);
+    crash(FS_SIM_LOSE_ALL);
+    t.fs->unmap(f, p, 3 * 4096);
+    t.fs->close(f);
+    f = open_at("a", FS_READ);
+    assert_int_equal(t.fs->pread(f, got, 10, 0, &t.e), 10);
+    assert_memory_equal(got, "0123\0\0\0\0\0\0", 10);
     t.fs->close(f);
 }
 
@@ -445,10 +483,14 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_rename_across_directories_is_whole_after_either_sync,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_change_whose_forerunner_was_lost_is_lost, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_killed_process_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_through_a_mapping_are_lost_or_synced_like_others,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_truncation_that_was_not_synced_is_undone, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_was_cut_off_does_not_come_back_when_the_file_grows, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(pages_are_torn_as_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(sectors_are_torn_as_sectors, setup, teardown),

@@ -114,6 +114,18 @@ static void errors_have_line_and_column_of_the_original(void **state)
     }
 }
 
+static void the_column_does_not_count_what_was_rewritten(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    json_t *j;
+    int column = 0;
+    /* "nope" stands in columns 26 to 29 */
+    assert_code(json_parse(SLICE_LIT("{0:1,1:2,2:3,3:4,4:5,\"b\":nope,\"c\":[1,2,3,4,5,6,7]}"), &j, &e), E_PROTO, &e);
+    assert_int_equal(sscanf(e.text, "JSON line 1, column %d:", &column), 1);
+    assert_in_range((uint64_t)column, 26, 30);
+}
+
 static char *nested(const char *open, const char *close, int depth)
 {
     struct buf b;
@@ -311,6 +323,7 @@ int main(void)
         cmocka_unit_test(the_name_made_of_an_object_parses_again),
         cmocka_unit_test(integers_keep_64_bits_and_later_members_win),
         cmocka_unit_test(errors_have_line_and_column_of_the_original),
+        cmocka_unit_test(the_column_does_not_count_what_was_rewritten),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(getters_are_tolerant_but_not_wild),
         cmocka_unit_test(strings_may_hold_nul),

@@ -184,6 +184,23 @@ static void a_file_that_cannot_be_opened_is_an_error_and_the_old_one_goes_on(voi
     free(text);
 }
 
+static void lines_that_a_full_disk_refused_are_counted(void **state)
+{
+    (void)state;
+    struct err e;
+    assert_ok(log_open("/dev/full", 0, 0, &e), &e);
+    LOGI("refused", "n=%d", 1);
+    LOGI("refused", "n=%d", 2);
+    assert_ok(log_open(file, 0, 0, &e), &e);
+    LOGI("taken", "n=%d", 3);
+    LOGI("taken", "n=%d", 4);
+    char *text = content(file);
+    assert_int_equal(lines(text), 3);
+    assert_contains(text, "event=taken n=3\n");
+    assert_contains(text, "event=log_lost lines=2\n");
+    free(text);
+}
+
 static void *log_many(void *event)
 {
     for (int i = 0; i < 15; i++) /* below the burst */
@@ -272,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reopening_appends, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_file_that_cannot_be_opened_is_an_error_and_the_old_one_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_that_a_full_disk_refused_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_of_many_threads_stay_whole, setup, teardown),
         cmocka_unit_test(quoting_makes_bytes_of_peers_harmless),
         cmocka_unit_test(quoting_cuts_between_characters),

@@ -85,6 +85,31 @@ static void wakes_of_many_threads_are_not_lost(void **state)
     worker_stop(&j.w);
 }
 
+/* Wakes itself in its first round, then says that there is nothing to do. */
+static bool wake_self_once(void *arg)
+{
+    struct job *j = arg;
+    if (atomic_fetch_add(&j->rounds, 1) == 0)
+        worker_wake(&j->w);
+    return false;
+}
+
+static bool has_had_two_rounds(void *arg)
+{
+    struct job *j = arg;
+    return atomic_load(&j->rounds) >= 2;
+}
+
+static void a_wake_between_the_last_step_and_the_sleep_is_not_lost(void **state)
+{
+    (void)state;
+    struct job j = {0};
+    struct err e;
+    assert_ok(worker_start(&j.w, "test", -1, wake_self_once, &j, &e), &e);
+    assert_true(wait_until(has_had_two_rounds, &j, 10000));
+    worker_stop(&j.w);
+}
+
 static void stopping_works_off_what_was_handed_over(void **state)
 {
     (void)state;
@@ -125,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_worker_works_until_there_is_nothing_and_again_when_woken),
         cmocka_unit_test(wakes_of_many_threads_are_not_lost),
+        cmocka_unit_test(a_wake_between_the_last_step_and_the_sleep_is_not_lost),
         cmocka_unit_test(stopping_works_off_what_was_handed_over),
         cmocka_unit_test(an_idle_worker_steps_by_itself),
         cmocka_unit_test(stop_and_wake_are_safe_when_nothing_runs),

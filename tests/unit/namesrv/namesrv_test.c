@@ -1,5 +1,6 @@
 #include "tests/unit/remoting/fixture.h"
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "namesrv/namesrv.h"
 #include "proto/body.h"
@@ -216,6 +217,23 @@ static void a_damaged_registration_is_refused(void **state)
     h.broker_addr = SLICE_LIT("");
     expect(fd, &(struct ask){RC_REGISTER_BROKER, &h, buf_slice(&body), NULL, 0}, RESP_SYSTEM_ERROR, NULL);
     assert_int_equal(route_code(fd, "T"), RESP_TOPIC_NOT_EXIST);
+    buf_free(&body);
+    close(fd);
+}
+
+static void a_registration_that_fails_inside_is_answered_and_can_be_repeated(void **state)
+{
+    struct fixture *f = *state;
+    int fd = start_and_connect(f);
+    struct buf body = registration_body(version_1);
+    const struct ask q = {RC_REGISTER_BROKER, &usual, buf_slice(&body), NULL, 0};
+    struct err e = {0};
+    assert_ok(failpoint_arm(SLICE_LIT("namesrv.register=error(E_NOMEM)*1"), &e), &e);
+    expect(fd, &q, RESP_SYSTEM_ERROR, NULL);
+    assert_int_equal(route_code(fd, "T"), RESP_TOPIC_NOT_EXIST);
+    expect(fd, &q, RESP_SUCCESS, NULL);
+    assert_int_equal(route_code(fd, "T"), RESP_SUCCESS);
+    failpoint_disarm_all();
     buf_free(&body);
     close(fd);
 }
@@ -694,6 +712,7 @@ int main(void)
         TEST(a_route_is_there_once_a_broker_registered),
         TEST(old_askers_get_the_legacy_dialect_unless_they_ask_for_the_standard),
         TEST(a_damaged_registration_is_refused),
+        TEST(a_registration_that_fails_inside_is_answered_and_can_be_repeated),
         TEST(a_slave_learns_its_master),
         TEST(a_oneway_registration_counts_and_is_not_answered),
         TEST(codes_that_are_not_served_say_so),

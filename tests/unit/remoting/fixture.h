@@ -83,14 +83,27 @@ static inline void rig_stop(struct rig *rig)
 
 /* --- the peer --- */
 
-static inline int peer_connect(int port)
+static inline int peer_connect_buffer(int port, int receive_buffer)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
+    if (receive_buffer > 0)
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer), 0);
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
     return fd;
+}
+
+static inline int peer_connect(int port)
+{
+    return peer_connect_buffer(port, 0);
+}
+
+/* For a peer that will not read: the kernel holds little for it, the server must. */
+static inline int peer_connect_narrow(int port)
+{
+    return peer_connect_buffer(port, 4096);
 }
 
 static inline void peer_send(int fd, struct slice bytes)

@@ -61,6 +61,7 @@ struct side {
     struct rpc_opts opts;
     _Atomic int pushes, disconnects;
     char pushed[64];
+    uint64_t push_conn_id;
     _Atomic bool closed;
 };
 
@@ -68,6 +69,7 @@ static void on_push(void *arg, const struct rpc_push *push)
 {
     struct side *s = arg;
     MQ_ASSERT(slice_copy(push->command->body, s->pushed, sizeof s->pushed) == 0);
+    s->push_conn_id = push->conn_id;
     s->pushes++;
 }
 
@@ -552,6 +554,50 @@ static void stub_answer(struct stub *stub, int32_t opaque, const char *body)
     buf_free(&b);
 }
 
+struct reply_args {
+    struct side *side;
+    uint64_t conn_id;
+    int rc;
+};
+
+static void reply_on_loop(void *arg)
+{
+    struct reply_args *a = arg;
+    a->rc = rpc_push_reply(a->side->rpc, a->conn_id, 41, RESP_SYSTEM_ERROR, "not today", SLICE_LIT("why"));
+}
+
+static void a_push_can_be_answered_on_its_connection(void **state)
+{
+    struct side *s = *state;
+    struct stub stub;
+    struct answer a;
+    stub_open(&stub);
+    assert_int_equal(call(s, stub.address, CODE_ECHO, "", 20000, NULL), 0);
+    stub_accept(&stub);
+    peer_answer(stub.fd, &a); /* the oneway request that dialled */
+    answer_free(&a);
+    struct buf b;
+    buf_init(&b, 0);
+    put_request(&b, RC_CHECK_TRANSACTION_STATE, 41, 0, SLICE_LIT("pushed"));
+    peer_send(stub.fd, buf_slice(&b));
+    buf_free(&b);
+    assert_true(wait_until(has_push, s, DEADLINE_MS));
+    struct reply_args args = {s, s->push_conn_id, -1};
+    assert_int_equal(loop_call(&s->loop, reply_on_loop, &args), 0);
+    assert_int_equal(args.rc, 0);
+    peer_answer(stub.fd, &a);
+    assert_int_equal(a.command.opaque, 41);
+    assert_int_equal(a.command.code, RESP_SYSTEM_ERROR);
+    assert_int_equal(a.command.flag, COMMAND_FLAG_RESPONSE);
+    assert_slice_equal(a.command.remark, "not today");
+    assert_slice_equal(a.command.body, "why");
+    answer_free(&a);
+    args.conn_id = UINT64_MAX;
+    assert_int_equal(loop_call(&s->loop, reply_on_loop, &args), 0);
+    assert_int_equal(args.rc, E_CLOSED);
+    stub_close(&stub);
+}
+
 static void a_peer_cannot_answer_for_another(void **state)
 {
     struct side *s = *state;
@@ -675,6 +721,7 @@ int main(void)
         TEST(calls_beyond_the_bound_are_refused),
         TEST(a_request_larger_than_a_frame_is_refused),
         TEST(another_language_than_ours_cannot_be_claimed),
+        TEST(a_push_can_be_answered_on_its_connection),
         TEST(a_peer_cannot_answer_for_another),
         TEST(an_answer_that_is_no_command_costs_the_connection),
         TEST(an_unused_connection_is_closed),

@@ -1,4 +1,6 @@
 /* Appends and what they give back: places, times, files, limits, failures. */
+#include <stdatomic.h>
+
 #include "tests/support/store_fixture.h"
 
 static void appended_messages_come_back_in_order(void **state)
@@ -105,7 +107,7 @@ static void what_is_not_whole_records_is_refused(void **state)
     fixture_init(&f, FLUSH_ASYNC);
     fixture_open(&f);
     struct { const char *topic; int32_t queue_id; int cut, count; } cases[] = {
-        {"T", 0, 1, 1}, {"T", 0, 0, 2}, {"T", 0, 0, 0}, {"../T", 0, 0, 1}, {"", 0, 0, 1}, {"T", -1, 0, 1}};
+        {"T", 0, 1, 1}, {"T", 0, 0, 2}, {"T", 0, 0, 0}, {"../T", 0, 0, 1}, {"", 0, 0, 1}, {"T", -1, 0, 1}, {"T", 1, 0, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sent *s = fixture_append(&f, "T", 0, 0, 100, NULL);
         s->a.topic = slice_str(cases[i].topic);
@@ -328,6 +330,44 @@ static void the_next_file_is_allocated_ahead_and_used(void **state)
     fixture_fini(&f);
 }
 
+struct allocating {
+    struct store *st;
+    atomic_bool stop;
+};
+
+static void allocate_on(void *arg)
+{
+    struct allocating *a = arg;
+    while (!atomic_load(&a->stop))
+        store_step_allocate(a->st);
+}
+
+static void roll_under_allocators(void)
+{
+    enum { ALLOCATORS = 3 };
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.commitlog_file_size = 4096;
+    fixture_open(&f);
+    struct allocating a = {.st = f.st};
+    uv_thread_t threads[ALLOCATORS];
+    for (int i = 0; i < ALLOCATORS; i++)
+        assert_int_equal(uv_thread_create(&threads[i], allocate_on, &a), 0);
+    fixture_put_many(&f, "T", 0, 700, 2400); /* each rolls, often just when an allocator wants to */
+    atomic_store(&a.stop, true);
+    for (int i = 0; i < ALLOCATORS; i++)
+        uv_thread_join(&threads[i]);
+    fixture_verify(&f);
+    fixture_fini(&f);
+}
+
+static void the_allocator_never_empties_a_file_that_a_roll_has_just_created(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++)
+        roll_under_allocators();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_short_write_acknowledges_nothing_and_is_cut_at_recovery),
         cmocka_unit_test(a_full_disk_refuses_what_needs_a_new_file_until_space_comes_back),
         cmocka_unit_test(the_next_file_is_allocated_ahead_and_used),
+        cmocka_unit_test(the_allocator_never_empties_a_file_that_a_roll_has_just_created),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

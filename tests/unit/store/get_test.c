@@ -238,7 +238,9 @@ static void a_unit_without_its_record_is_skipped(void **state)
     fixture_init(&f, FLUSH_ASYNC);
     fixture_open(&f);
     fixture_put_many(&f, "T", 0, 40, 50);
-    fixture_close(&f);
+    for (int i = 0; i < 2; i++) /* the second round leaves the units to the file */
+        while (store_step_cq_flush(f.st)) {
+        }
     char *units;
     size_t n;
     fixture_read_file(&f, fixture_path("consumequeue/T/0/%020d", 0), &units, &n);
@@ -249,7 +251,6 @@ static void a_unit_without_its_record_is_skipped(void **state)
     be32_put(units + 14 * 20 + 8, INT32_MAX); /* no message here */
     fixture_write_file(&f, fixture_path("consumequeue/T/0/%020d", 0), units, n);
     free(units);
-    fixture_open(&f);
     struct store_got g;
     get(&f, "T", 0, 8, 3, &g);
     assert_int_equal(g.status, GET_FOUND);
@@ -262,6 +263,9 @@ static void a_unit_without_its_record_is_skipped(void **state)
     assert_int_equal(g.msg_n, 1);
     assert_int_equal(g.next_begin_offset, 16);
     store_got_release(&g);
+    fixture_close(&f);
+    fixture_open(&f); /* what does not even look like a unit of this queue is made again */
+    fixture_verify(&f);
     fixture_fini(&f);
 }
 
