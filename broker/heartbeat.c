@@ -101,8 +101,8 @@ static void register_producers(struct req *r, struct client_conn *cc, const stru
     }
 }
 
-/* A group whose configuration is still to be created is registered too, so that what the client asks
- * next on its connection finds it online. */
+/* A group whose configuration is still to be created is registered too, so that what the client
+ * asks next on its connection finds it online. */
 static void register_consumers(struct req *r, struct client_conn *cc, const struct heartbeat *hb)
 {
     const struct broker *b = req_broker(r);

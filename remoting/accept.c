@@ -146,10 +146,8 @@ static void adopt(struct mail *m)
 {
     struct conn *c = LIST_ENTRY(m, struct conn, adopt);
     struct server *s = LIST_ENTRY(c->io, struct server_io, io)->server;
-    struct err e;
-    int rc = conn_open(c, &e);
-    MQ_ASSERT(rc == 0); /* a handle without a socket allocates nothing */
-    rc = uv_tcp_open(&c->tcp, c->fd);
+    conn_open(c);
+    int rc = uv_tcp_open(&c->tcp, c->fd);
     if (rc != 0) {
         close(c->fd);
         conn_shut(c, LOG_WARN, uv_strerror(rc));

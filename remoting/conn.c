@@ -54,15 +54,12 @@ struct conn *conn_new(struct io *io)
     return c;
 }
 
-int conn_open(struct conn *c, struct err *e)
+void conn_open(struct conn *c)
 {
     struct io *io = c->io;
-    int rc = uv_tcp_init(&io->loop->uv, &c->tcp);
-    if (rc != 0)
-        return err_sys(e, -rc, "socket");
+    MQ_ASSERT(uv_tcp_init(&io->loop->uv, &c->tcp) == 0); /* without a socket yet, nothing can fail */
     c->opened_ms = c->active_ms = clock_mono(io->clock);
     list_push_back(&io->conns, &c->link);
-    return 0;
 }
 
 void conn_connected(struct conn *c)
@@ -108,6 +105,13 @@ void conn_shut(struct conn *c, enum log_level level, const char *why)
     list_remove(&c->ready_link);
     c->reading = false;
     uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
+}
+
+void conn_shut_flushed(struct conn *c, enum log_level level, const char *why)
+{
+    if (!conn_closing(c))
+        output_flush(c);
+    conn_shut(c, level, why);
 }
 
 void conn_inflight_done(struct conn *c)
@@ -220,15 +224,16 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     struct conn *c = conn_of(s);
     if (n == 0 || conn_closing(c))
         return;
-    if (n < 0) {
-        conn_shut(c, n == UV_ENOBUFS ? LOG_WARN : LOG_DEBUG,
-                  n == UV_EOF       ? "closed by the peer"
-                  : n == UV_ENOBUFS ? "no room for its input: memory, or the limit of unfinished frames"
-                                    : uv_strerror((int)n));
-        return;
+    if (n == UV_EOF) {
+        conn_shut_flushed(c, LOG_DEBUG, "closed by the peer"); /* it may only have stopped to talk */
+    } else if (n == UV_ENOBUFS) {
+        conn_shut(c, LOG_WARN, "no room for its input: memory, or the limit of unfinished frames");
+    } else if (n < 0) {
+        conn_shut(c, LOG_DEBUG, uv_strerror((int)n));
+    } else {
+        take_bytes(c, (size_t)n);
+        conn_run(c);
     }
-    take_bytes(c, (size_t)n);
-    conn_run(c);
 }
 
 /* Lets go of the block when nothing waits in it, or when what waits is short. */
@@ -299,6 +304,7 @@ void conn_run(struct conn *c)
     bool hungry = cut_frames(c);
     if (conn_closing(c))
         return;
+    settle(c);
     if (!hungry) {
         c->frame_since_ms = 0; /* we keep it waiting, not it us */
         if (c->reading)
@@ -306,7 +312,7 @@ void conn_run(struct conn *c)
         c->reading = false;
         return;
     }
-    settle(c);
+    list_remove(&c->ready_link); /* an answer given meanwhile may have asked for another run */
     if (c->reading)
         return;
     int rc = uv_read_start((uv_stream_t *)&c->tcp, give_space, on_read);
@@ -385,17 +391,10 @@ struct close_mail {
     char why[96];
 };
 
-static void shut_flushed(struct conn *c, const char *why)
-{
-    if (!conn_closing(c))
-        output_flush(c); /* what was said before the close still leaves if the kernel has room */
-    conn_shut(c, LOG_INFO, why);
-}
-
 static void close_on_loop(struct mail *m)
 {
     struct close_mail *cm = LIST_ENTRY(m, struct close_mail, mail);
-    shut_flushed(cm->c, cm->why);
+    conn_shut_flushed(cm->c, LOG_INFO, cm->why);
     conn_unref(cm->c);
     free(cm);
 }
@@ -405,7 +404,7 @@ void conn_close(struct conn *c, const char *why)
     if (conn_closing(c))
         return;
     if (loop_is_current(c->loop)) {
-        shut_flushed(c, why);
+        conn_shut_flushed(c, LOG_INFO, why);
         return;
     }
     struct close_mail *cm = malloc(sizeof *cm);

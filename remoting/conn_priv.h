@@ -120,14 +120,15 @@ struct conn {
 
 /* conn.c */
 struct conn *conn_new(struct io *io); /* any thread; one reference, held by the loop; NULL: memory */
-/* Registers the connection with its loop. From here it ends through conn_shut. */
-int conn_open(struct conn *c, struct err *e) HP_MUST_USE;
+void conn_open(struct conn *c); /* joins its io; from here it ends through conn_shut */
 void conn_connected(struct conn *c); /* starts to read and write */
 void conn_run(struct conn *c);       /* cuts and hands out the frames that are there */
 /* The peer may be read again, if that was what it waited for. */
 void conn_wake(struct conn *c);
 /* Closes. `level` of the log line; `why` may be freed afterwards. */
 void conn_shut(struct conn *c, enum log_level level, const char *why);
+/* The same, after what was said so far has left, as far as the kernel has room for it. */
+void conn_shut_flushed(struct conn *c, enum log_level level, const char *why);
 void conn_inflight_done(struct conn *c); /* one request less */
 void conn_sweep(struct conn *c, int64_t now_ms);
 

@@ -142,6 +142,6 @@ void io_close(struct io *io, void (*on_closed)(struct io *io))
     io->closing = true;
     io->on_closed = on_closed;
     LIST_FOREACH_SAFE(it, next, &io->conns)
-        conn_shut(LIST_ENTRY(it, struct conn, link), LOG_DEBUG, "shutting down");
+        conn_shut_flushed(LIST_ENTRY(it, struct conn, link), LOG_DEBUG, "shutting down");
     io_maybe_closed(io);
 }

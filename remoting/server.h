@@ -50,7 +50,8 @@ struct server_opts {
     int conn_max;             /* connections at once [65536]; beyond it the newest is closed */
     int conn_per_ip_max;      /* [0 = conn_max] */
     int64_t idle_ms;          /* without a read or a write [120000] */
-    int64_t first_frame_ms;   /* from accept to the first whole frame [30000] */
+    int64_t first_frame_ms;   /* from accept to the first whole frame, and from the first byte of any
+                               * frame to its last, plus a second for each 8 KB of it [30000] */
     int64_t write_stall_ms;   /* queued output without progress [30000] */
     size_t frame_max;         /* [16 MiB] */
     size_t output_high;       /* stop reading above it [4 MiB] */

@@ -16,7 +16,8 @@ static struct mq_process broker;
 static int start(void **state)
 {
     (void)state;
-    mq_broker_start(&broker, tmpdir_new("pull"), NULL, "flushConsumerOffsetInterval=100\n", NULL);
+    mq_broker_start(&broker, tmpdir_new("pull"), NULL,
+                    "flushConsumerOffsetInterval=100\nserverSelectorThreads=3\n", NULL);
     return 0;
 }
 

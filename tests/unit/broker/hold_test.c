@@ -1,4 +1,4 @@
-/* Unit tests of broker/hold.c, on a real loop: parking and sweeping on it, arrivals from outside. */
+/* Unit tests of broker/hold.c on a real loop: parking and sweeping on it, arrivals from outside. */
 #include "broker/hold.h"
 
 #include "tests/support/test.h"

@@ -219,6 +219,24 @@ static void pushes_to_a_peer_that_does_not_read_are_refused_in_the_end(void **st
     close(fd);
 }
 
+static void a_peer_that_stopped_talking_still_gets_its_answers(void **state)
+{
+    struct fixture *f = *state;
+    struct server_opts o = opts(f);
+    int fd = serve_and_connect(f, &o);
+    struct buf b;
+    buf_init(&b, 0);
+    for (int i = 0; i < 50; i++)
+        put_request(&b, CODE_ECHO, i, 0, SLICE_NULL);
+    peer_send(fd, buf_slice(&b));
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < 50; i++)
+        expect_answer(fd, i, RESP_SUCCESS);
+    expect_closed(fd);
+    buf_free(&b);
+    close(fd);
+}
+
 static void conn_close_sends_what_was_said_before(void **state)
 {
     struct fixture *f = *state;
@@ -275,6 +293,7 @@ int main(void)
         TEST(no_more_than_the_limit_is_in_flight_and_all_are_served_in_the_end),
         TEST(a_push_from_another_thread_reaches_the_peer),
         TEST(pushes_to_a_peer_that_does_not_read_are_refused_in_the_end),
+        TEST(a_peer_that_stopped_talking_still_gets_its_answers),
         TEST(conn_close_sends_what_was_said_before),
         TEST(long_unfinished_frames_are_given_up_beyond_the_input_limit),
     };
