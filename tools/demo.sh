@@ -87,11 +87,12 @@ place_behind() {
         printf '%s\n%s\n' "$STATUS" "$BODY" >"$S_DIR/answer.new"
         mv "$S_DIR/answer.new" "$S_DIR/answer"
     ) &
+    customer=$!
     until_sql 10 "SELECT max(order_id) > $before FROM ord.trade_order" || return 1
     ORDER=$(sql "SELECT max(order_id) FROM ord.trade_order")
 }
 answer_of_background() { # sets STATUS, BODY
-    wait
+    wait "$customer"
     STATUS=$(sed -n 1p "$S_DIR/answer")
     BODY=$(sed -n 2p "$S_DIR/answer")
 }
@@ -238,7 +239,7 @@ invariants() {
     expect "every invariant holds" is "$status" 0
     expect "nothing is in a dead-letter queue" dead_letters_none
 }
-dead_letters_none() { ! ls "$S_DIR/store/consumequeue" | grep -q '^%DLQ%'; }
+dead_letters_none() { ! compgen -G "$S_DIR/store/consumequeue/%DLQ%*" >/dev/null; }
 
 summary() {
     end_step
@@ -256,6 +257,7 @@ how_to_go_on() {
     {
         printf '#!/usr/bin/env bash\nkill %s 2>/dev/null\n' "${PID[*]}"
         printf '%q stop %q\n' "$ROOT/tools/pg.sh" "$S_DIR/postgres"
+        printf 'rm -f %q\n' "$S_DIR/stop"
     } >"$S_DIR/stop"
     chmod +x "$S_DIR/stop"
     order_json 1 1004:3:990 0
@@ -276,14 +278,16 @@ Stop everything:
 TEXT
 }
 
-# The directory of the last run is removed, unless --keep still uses it.
+# The directory of the last run is removed, unless that run still goes on or was kept up.
 last=$(log_file demo-directory)
-if [ -s "$last" ] && [ ! -x "$(cat "$last")/stop" ] && [ -d "$(cat "$last")/store" ]; then rm -rf "$(cat "$last")"; fi
+old=$(cat "$last" 2>/dev/null)
+if [ -s "$old/runs" ] && [ ! -x "$old/stop" ] && ! kill -0 "$(cat "$old/runs")" 2>/dev/null; then rm -rf "$old"; fi
 directory=$(mktemp -d "${TMPDIR:-/tmp}/halfpenny-demo.XXXXXX") || die "cannot make a directory in ${TMPDIR:-/tmp}"
 printf '%s\n' "$directory" >"$last"
 trap finish EXIT
 trap 'exit 130' INT TERM
 stack_new "$directory" "${HALFPENNY_BIN:-$ROOT/build/bin}"
+printf '%s\n' $$ >"$S_DIR/runs"
 
 # A mistake in this script ends `play` early; then `outcome` is not "held" and neither is the demonstration.
 outcome=
@@ -304,11 +308,10 @@ if [ "$outcome" != held ]; then
     say "${red}$failures expectations FAILED${plain}; the data stays for inspection"
     exit 1
 fi
+trap - EXIT INT TERM
 if [ -n "$keep" ]; then
-    trap - EXIT INT TERM
     how_to_go_on
 else
-    trap - EXIT INT TERM
     stack_down || exit 1
     say "${green}Everything held.${plain} Nothing is left running."
 fi

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The whole system as processes of one directory: PostgreSQL, name server, broker, the shop's services.
 # Sourced by tools/demo.sh and tests/e2e/saga_test.sh; expects ROOT to be the repository.
 #
@@ -21,44 +22,55 @@ SIGN_KEY=${SIGN_KEY:-demonstration-key-of-thirdpay}
 
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# choose_port NAME WANTED: WANTED, or the next free one, with a note.
-choose_port() {
-    local port=$2 other taken
-    while :; do
-        taken=
-        for other in "${PORT[@]}"; do [ "$other" != "$port" ] || taken=1; done
-        [ -n "$taken" ] || port_taken "$port" || break
-        port=$((port + 1))
-        [ "$port" -lt 65000 ] || die "no free port above $2"
-    done
-    [ "$port" = "$2" ] || NOTES+=("port $2 is taken by something else; $1 uses $port")
-    PORT[$1]=$port
+choose_namesrv_port() { # WANTED
+    local port=$1
+    while port_taken "$port"; do port=$((port + 1)); done
+    [ "$port" = "$1" ] || NOTES+=("port $1 is taken by something else; mqnamesrv uses $port")
+    PORT[mqnamesrv]=$port
 }
 
 # The broker's fast port is two below its port, and both must be free.
 choose_broker_port() { # WANTED
     local port=$1
     while port_taken "$port" || port_taken $((port - 2)); do port=$((port + 10)); done
-    [ "$port" = "$1" ] || NOTES+=("port $1 or $(($1 - 2)) is taken by something else; the broker uses $port and $((port - 2))")
+    [ "$port" = "$1" ] || NOTES+=("port $1 or $(($1 - 2)) is taken by something else; mqbroker uses $port and $((port - 2))")
     PORT[mqbroker]=$port
-    PORT[mqbroker-fast]=$((port - 2))
 }
 
-# stack_new DIR BIN [NAMESRV_PORT BROKER_PORT HTTP_PORT]
+# A run of ports for the services, and one 1000 above it for their internal sides.
+first_taken() { # FIRST: prints the first port of the two runs that is taken
+    local name port=$1
+    for name in $STACK_SERVICES; do
+        ! port_taken "$port" || { printf '%s' "$port" && return 0; }
+        ! port_taken $((port + 1000)) || { printf '%s' $((port + 1000)) && return 0; }
+        port=$((port + 1))
+    done
+    return 1
+}
+choose_service_ports() { # FIRST
+    local name port=$1 taken
+    while taken=$(first_taken "$port"); do
+        [ "$port" != "$1" ] || NOTES+=("port $taken is taken by something else; the services use others than $1 and following")
+        port=$((port + 20))
+        [ "$port" -lt 60000 ] || die "no free ports for the services above $1"
+    done
+    for name in $STACK_SERVICES; do
+        PORT[$name]=$port
+        PORT[$name-internal]=$((port + 1000))
+        URL[$name]=http://127.0.0.1:$port
+        URL[$name-internal]=http://127.0.0.1:$((port + 1000))
+        port=$((port + 1))
+    done
+}
+
+# stack_new DIR BIN [NAMESRV_PORT BROKER_PORT FIRST_SERVICE_PORT]: the ports wished for
 stack_new() {
     S_DIR=$1 S_BIN=$2
-    local http=${5:-18080} name
     mkdir -p "$S_DIR/log" "$S_DIR/conf"
     chmod 711 "$S_DIR" # PostgreSQL may run as another user
-    choose_port mqnamesrv "${3:-9876}"
+    choose_namesrv_port "${3:-9876}"
     choose_broker_port "${4:-10911}"
-    for name in $STACK_SERVICES; do
-        choose_port "$name" "$http"
-        choose_port "$name-internal" $((http + 1000))
-        URL[$name]=http://127.0.0.1:${PORT[$name]}
-        URL[$name-internal]=http://127.0.0.1:${PORT[$name-internal]}
-        http=$((http + 1))
-    done
+    choose_service_ports "${5:-18080}"
     write_configuration
 }
 

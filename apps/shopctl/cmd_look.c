@@ -1,5 +1,9 @@
-/* order and sagas: what the rows of all services say, as tables. Reading only, each statement by itself:
- * rows of different tables may be a moment apart. */
+/* order and sagas: what the rows of all services say, as tables.
+ *
+ * Main thread only, as the auditor: reading, each statement by itself, so rows of different tables may be
+ * a moment apart. The statements are the only place outside the schema that knows all services' tables;
+ * they name schemas in full and are bounded (LIMIT, or one order's rows). A table without rows is left
+ * out; nothing at all is exit status 1. */
 #include "apps/shopctl/shopctl.h"
 
 #include <stdio.h>

@@ -1,5 +1,9 @@
-/* schema and seed: the database as its owner sees it. Applying is the kit's (schema.h); creating the
- * database itself cannot be done from inside it, so it takes a second connection string. */
+/* schema and seed: the database as its owner sees it.
+ *
+ * Main thread only. Applying is the kit's (schema.h): in order, each file once, safe to repeat and safe
+ * against a second shopctl. Creating the database itself cannot be done from inside it, so it takes a
+ * second connection string; its name goes into the statement as text and may therefore hold nothing but
+ * a-z, 0-9 and _. */
 #include "apps/shopctl/shopctl.h"
 
 #include <stdio.h>
