@@ -9,11 +9,13 @@ function(hp_library name)
     target_link_libraries(hp_${name} PUBLIC ${L_DEPS})
 endfunction()
 
-# hp_program(NAME SOURCES file... DEPS target...): a program in <build>/bin.
+# hp_program(NAME SOURCES file... DEPS target...): a program in <build>/bin. Target `programs` builds all.
+add_custom_target(programs)
 function(hp_program name)
     cmake_parse_arguments(P "" "" "SOURCES;DEPS" ${ARGN})
     add_executable(${name} ${P_SOURCES})
     target_link_libraries(${name} PRIVATE ${P_DEPS})
+    add_dependencies(programs ${name})
 endfunction()
 
 # hp_tests(FOLDER LABEL DEPS target...): every FOLDER/*_test.c becomes one cmocka program and one
