@@ -96,7 +96,7 @@ static void fail_connect(struct peer *p, int code, const char *why)
 {
     struct err e = {0};
     err_set(&e, code, "connect to %s: %s", p->address, why);
-    LOGI("connect_failed", "side=%s peer=%s why=\"%s\"", p->rpc->io.name, p->address, why);
+    LOGD("connect_failed", "side=%s peer=%s why=\"%s\"", p->rpc->io.name, p->address, why);
     peer_fail(p, &e);
 }
 
