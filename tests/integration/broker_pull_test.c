@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "bench/wire.h"
 #include "proto/body.h"
 #include "proto/names.h"
 #include "tests/support/mq/mq_process.h"
@@ -175,33 +176,41 @@ static int64_t query_offset(struct peer *p, const char *group, const char *topic
     return offset;
 }
 
-/* A new group is told 0 on a queue that begins at 0, before and after its first message, so that it
- * never skips what arrives between its two questions. */
+/* A new group asks for its offset while the first message of the queue is on its way, and pulls from
+ * what it was told. Upstream 5.5.0 says "not found" on an empty queue, the client then asks for the
+ * maximum, and a message that came in between is skipped. */
 static void known_failure_27_a_new_group_skips_no_first_message(void **state)
 {
     (void)state;
-    enum { ROUNDS = 1000, QUEUES = 4 };
-    struct peer p;
-    peer_open(&p, broker.address);
-    for (int i = 0; i < ROUNDS; i++) {
+    enum { TOPICS = 10, QUEUES = 1000, PULL_MS = 5000 };
+    struct peer consumer, producer;
+    peer_open(&consumer, broker.address);
+    peer_open(&producer, broker.address);
+    for (int t = 0; t < TOPICS; t++) {
         char topic[32], group[32];
-        int code, n;
-        struct message m;
-        const int32_t queue = i % QUEUES;
-        snprintf(topic, sizeof topic, "young%d", i / QUEUES);
-        snprintf(group, sizeof group, "new%d", i);
-        int64_t from = query_offset(&p, group, topic, queue, &code);
-        assert_int_equal(code, RESP_SUCCESS);
-        assert_int_equal(from, 0);
-        peer_send_message(&p, "pg", topic, queue, "first", "");
-        from = query_offset(&p, group, topic, queue, &code);
-        assert_int_equal(code, RESP_SUCCESS);
-        assert_int_equal(from, 0);
-        peer_pull(&p, topic, queue, from, 0, &m, 1, &n);
-        assert_int_equal(n, 1);
-        assert_int_equal(m.queue_offset, 0);
+        struct err e = {0};
+        snprintf(topic, sizeof topic, "young%d", t);
+        assert_ok(wire_create_topic(consumer.fd, topic, QUEUES, &e), &e);
+        for (int32_t queue = 0; queue < QUEUES; queue++) {
+            int code, n;
+            struct message m;
+            snprintf(group, sizeof group, "new%d", queue % 100);
+            const struct hdr_send_message first = {
+                .producer_group = SLICE_LIT("pg"), .topic = slice_str(topic),
+                .default_topic = SLICE_LIT("TBW102"), .default_topic_queue_nums = 4,
+                .queue_id = queue, .born_timestamp = 1, .max_reconsume_times = -1};
+            peer_send(&producer, RC_SEND_MESSAGE_V2, &first, SLICE_LIT("first"), 0);
+            const int64_t from = query_offset(&consumer, group, topic, queue, &code);
+            if (code != RESP_SUCCESS || from != 0)
+                fail_msg("%s-%d: code %d, offset %lld", topic, queue, code, (long long)from);
+            peer_pull(&consumer, topic, queue, from, PULL_MS, &m, 1, &n);
+            assert_int_equal(n, 1);
+            assert_int_equal(m.queue_offset, 0);
+            assert_non_null(peer_receive(&producer, PULL_MS));
+        }
     }
-    peer_close(&p);
+    peer_close(&consumer);
+    peer_close(&producer);
 }
 
 static int commit(struct peer *p, const char *group, const char *topic, int32_t queue,
