@@ -137,7 +137,7 @@ int err_wrap(struct err *e, int code, const char *fmt, ...)
     return code;
 }
 
-void hp_panic(const char *file, int line, const char *fmt, ...)
+void mq_panic(const char *file, int line, const char *fmt, ...)
 {
     char text[512];
     va_list ap;

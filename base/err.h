@@ -38,6 +38,6 @@ int err_wrap(struct err *e, int code, const char *fmt, ...) HP_PRINTF(3, 4);
 
 /* A bug in this program: reports file, line and text on stderr and aborts, in release builds too.
  * A crash is repaired by replaying the log; a bad record is not. Never for peer input. */
-_Noreturn void hp_panic(const char *file, int line, const char *fmt, ...) HP_PRINTF(3, 4);
+_Noreturn void mq_panic(const char *file, int line, const char *fmt, ...) HP_PRINTF(3, 4);
 #define MQ_ASSERT(cond)                                                                            \
-    (__builtin_expect(!!(cond), 1) ? (void)0 : hp_panic(__FILE__, __LINE__, "assertion failed: %s", #cond))
+    (__builtin_expect(!!(cond), 1) ? (void)0 : mq_panic(__FILE__, __LINE__, "assertion failed: %s", #cond))

@@ -113,7 +113,7 @@ static void check_closing(uv_handle_t *h, void *arg)
     bool own = h == (const uv_handle_t *)&l->mailbox.async || h == (const uv_handle_t *)&l->prepare ||
                h == (const uv_handle_t *)&l->check;
     if (!own && !uv_is_closing(h))
-        hp_panic(__FILE__, __LINE__, "loop %s stops with an open %s handle", l->name,
+        mq_panic(__FILE__, __LINE__, "loop %s stops with an open %s handle", l->name,
                  uv_handle_type_name(h->type));
 }
 

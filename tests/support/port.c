@@ -21,7 +21,7 @@ static uint16_t try_port(uint16_t port)
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        hp_panic(__FILE__, __LINE__, "socket: %s", strerror(errno));
+        mq_panic(__FILE__, __LINE__, "socket: %s", strerror(errno));
     bool ok = bind(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
               getsockname(fd, (struct sockaddr *)&a, &n) == 0;
     close(fd);
@@ -40,7 +40,7 @@ uint16_t free_port_row(int n)
         if (i == n)
             return first;
     }
-    hp_panic(__FILE__, __LINE__, "no %d free ports in a row on 127.0.0.1", n);
+    mq_panic(__FILE__, __LINE__, "no %d free ports in a row on 127.0.0.1", n);
 }
 
 uint16_t free_port(void)

@@ -89,7 +89,7 @@ static struct dir *dir_of(const char *text)
         if (d->text == text)
             return d;
     }
-    hp_panic(__FILE__, __LINE__, "not a directory of tmpdir_new: %s", text);
+    mq_panic(__FILE__, __LINE__, "not a directory of tmpdir_new: %s", text);
 }
 
 void tmpdir_remove(const char *dir)
