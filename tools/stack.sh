@@ -1,15 +1,17 @@
 # shellcheck shell=bash
 # The whole system as processes of one directory: PostgreSQL, name server, broker, the shop's services.
-# Sourced by tools/demo.sh and tests/e2e/saga_test.sh; expects ROOT to be the repository.
+# Sourced by tools/demo.sh and tests/e2e/saga_test.sh; expects ROOT to be the repository and lib.sh.
 #
-#   stack_new DIR BIN        picks ports, writes configurations; nothing runs yet
-#   stack_up                 starts everything, with schema and demonstration data
-#   stack_start NAME         starts one program and waits until it is ready
+#   stack_new DIR BIN        chooses ports, writes configurations; nothing runs yet
+#   stack_postgres           starts the cluster, with schema and demonstration data
+#   stack_start NAME         starts mqnamesrv, mqbroker or one service and waits until it is ready
+#   stack_services           starts all services
 #   stack_kill NAME          kill -9 and wait for the end
 #   stack_down               stops everything that was started, by process id
 #
-# Programs run detached from the terminal, each with its output in DIR/log/NAME.log; their ids stand in
-# the array PID. Ports are PORT[NAME] and PORT[NAME-internal], base URLs URL[NAME] and URL[NAME-internal].
+# Programs run detached from the terminal; output in DIR/log/NAME.out, log in DIR/log/NAME.log, process
+# ids in PID[NAME]. Ports are PORT[NAME] and PORT[NAME-internal], base URLs URL[NAME] and
+# URL[NAME-internal]. OWNER_DSN and AUDIT_DSN reach the database.
 
 declare -A PID=() PORT=() URL=()
 NOTES=() # what should be told about the choice of ports
@@ -215,7 +217,7 @@ new_key() { cat /proc/sys/kernel/random/uuid; }
 # http METHOD URL [JSON] [KEY]: sets STATUS (000: no answer) and BODY; always succeeds.
 http() {
     local out
-    out=$(curl -sS -m 30 -X "$1" -w '\n%{http_code}' ${3:+-H 'Content-Type: application/json' -d "$3"} \
+    out=$(curl -sS -m 30 --noproxy '*' -X "$1" -w '\n%{http_code}' ${3:+-H 'Content-Type: application/json' -d "$3"} \
         ${4:+-H "Idempotency-Key: $4"} "$2" 2>/dev/null) || true
     STATUS=${out##*$'\n'}
     BODY=${out%$'\n'*}

@@ -160,7 +160,7 @@ int pay_repo_open(struct db *db, const struct payment *p, struct payment *out, b
 static const struct db_stmt SETTLE = {
     "pay_settle",
     "UPDATE trade_pay SET is_paid = 2, provider_txn_id = $2, paid_time = now(), next_drive_at = now() + interval '1 minute'"
-    " WHERE pay_id = $1 AND is_paid IN (0)"};
+    " WHERE pay_id = $1 AND is_paid IN (0, 3)"};
 static const struct db_stmt SUSPECT = {"pay_suspect", "UPDATE trade_pay SET suspect = true WHERE pay_id = $1"};
 
 struct settle {

@@ -13,6 +13,7 @@ RPC_MS=600 SAGA_MS=5600 IMMUNITY_S=6
 [ $# -eq 1 ] || die "usage: saga_test.sh BIN"
 
 GOODS=2001 PRICE=3000 USER=9 # 1 unit + shipping 1000 = 4000: 300 by coupon, 500 by wallet, 3200 to pay
+declare -A CUSTOMER=() # process of the customer whose order waits at a failpoint
 names=() keys=() wants=() answers=() # of the cases with an order to look at
 failed=0
 coupon=10000
@@ -70,9 +71,9 @@ hold_order() {
     KEY=$(new_key)
     (
         send_order "$KEY"
-        printf '%s' "$STATUS" >"$S_DIR/answer"
+        printf '%s' "$STATUS" >"$S_DIR/answer.$1"
     ) &
-    customer=$!
+    CUSTOMER[$1]=$!
     for ((i = 0; i < 300; i++)); do
         [ "$(hits_of "$1")" = "$before" ] || return 0
         sleep 0.02
@@ -85,8 +86,8 @@ hits_of() { # FAILPOINT of order
 }
 release_order() { # FAILPOINT
     failpoint order "$1=off"
-    wait "$customer"
-    STATUS=$(cat "$S_DIR/answer")
+    wait "${CUSTOMER[$1]}"
+    STATUS=$(cat "$S_DIR/answer.$1")
 }
 
 order_crash() { # FAILPOINT STATES
@@ -150,14 +151,17 @@ order_errors() {
     done
     order_error order.confirm.after 1 201
     order_error mq.end 1 201
-    failpoint order 'order.abort.before=error*1'
-    order_error order.wallet.after 2 202
-    failpoint order 'order.abort.after=error*1'
-    order_error order.coupon.after 2 409
-    failpoint order 'mq.end=error*1'
-    order_error order.stock.after 2 409
+    failpoint order 'order.wallet.after=error*1;order.abort.before=error*1'
+    place abort_fails_before_its_write 2 202
+    failpoint order 'order.coupon.after=error*1;order.abort.after=error*1'
+    place abort_fails_after_its_write 2 409
+    failpoint order 'order.stock.after=error*1;mq.end=error*1'
+    place the_END_of_an_abort_is_lost 2 409
     # The answer of the first commit is lost: nobody knows, the check-back settles it.
     order_error db.commit.cut '2|3' 202
+    order_error db.commit.before 1 201
+    failpoint order 'db.commit.cut=error*1,after(1)'
+    place the_answer_to_the_confirming_commit_is_lost 1 201
 }
 
 check_back_fails() {
@@ -177,6 +181,29 @@ place_lost() { # CASE STATES: the request ends without a verdict
     failpoint order 'order.stock.after=error*1;order.abort.before=error*1'
     place "$1" "$2" 202
 }
+# A request thread that freezes, is given up by the check-back, and wakes up again.
+frozen_orders() {
+    local at
+    local -A key_of=()
+    for at in half.after stock.before coupon.before wallet.before confirm.before confirm.after; do
+        hold_order "order.$at"
+        key_of[$at]=$KEY
+    done
+    for at in half.after stock.before coupon.before wallet.before confirm.before; do
+        until_sql 30 "SELECT count(*) = 1 FROM ord.trade_order WHERE client_req_id = '${key_of[$at]}' AND order_status IN (2, 3, 5)" ||
+            bad "freeze_at_$at" "the check-back never came"
+    done
+    for at in "${!key_of[@]}"; do
+        release_order "order.$at"
+        KEY=${key_of[$at]}
+        case $at in
+        half.after) expect "order_freezes_at_$at" 3 503 ;;
+        confirm.after) expect "order_freezes_at_$at" 1 201 ;;
+        *) expect "order_freezes_at_$at" 2 409 ;;
+        esac
+    done
+}
+
 participants() {
     local service at
     for service in stock coupon user; do
@@ -319,7 +346,7 @@ stack_start mqnamesrv
 stack_start mqbroker
 stack_services
 
-for group in refusals order_errors order_crashes check_back_fails participants payments broker_kills; do
+for group in refusals order_errors order_crashes check_back_fails frozen_orders participants payments broker_kills; do
     begun=$SECONDS
     "$group"
     say "# $group: $((SECONDS - begun)) s"

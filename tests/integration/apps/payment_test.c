@@ -394,6 +394,7 @@ static void of_many_callbacks_at_once_one_commits_and_all_hear_success(void **st
     struct racer racers[N];
     pthread_t threads[N];
     const int64_t pay_id = created(100);
+    arm("pay.half.after=sleep(300)"); /* all of them have seen the payment open before the first records it */
     for (int i = 0; i < N; i++) {
         racers[i] = (struct racer){.pay_id = pay_id};
         assert_int_equal(pthread_create(&threads[i], NULL, race_main, &racers[i]), 0);
