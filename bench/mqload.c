@@ -133,13 +133,19 @@ static void build_frame(struct load *l)
     if (props_str_add(&props, PROP_UNIQ_KEY, slice_str(key)) != 0 ||
         props_str_add(&props, PROP_WAIT, SLICE_LIT("true")) != 0)
         fail("frame", "properties");
-    const struct hdr_send_message hdr = {
-        .producer_group = SLICE_LIT("bench_group"), .topic = slice_str(l->topic),
-        .default_topic = SLICE_LIT("TBW102"), .default_topic_queue_nums = 4, .queue_id = 1000,
-        .born_timestamp = clock_wall(clk), .properties = buf_slice(&props),
-        .max_reconsume_times = 0};
-    const struct command_out out = {.code = RC_SEND_MESSAGE_V2, .opaque = OPAQUE_BASE,
-                                    .desc = &hdr_desc_send_message, .names = HDR_SHORT, .hdr = &hdr};
+    const struct hdr_send_message hdr = {.producer_group = SLICE_LIT("bench_group"),
+                                         .topic = slice_str(l->topic),
+                                         .default_topic = SLICE_LIT("TBW102"),
+                                         .default_topic_queue_nums = 4,
+                                         .queue_id = 1000,
+                                         .born_timestamp = clock_wall(clk),
+                                         .properties = buf_slice(&props),
+                                         .max_reconsume_times = 0};
+    const struct command_out out = {.code = RC_SEND_MESSAGE_V2,
+                                    .opaque = OPAQUE_BASE,
+                                    .desc = &hdr_desc_send_message,
+                                    .names = HDR_SHORT,
+                                    .hdr = &hdr};
     struct err e;
     if (command_encode(&l->frame, &out, l->body, &e) != 0)
         fail("frame", e.text);
@@ -176,7 +182,8 @@ static void queue_send(struct load *l, struct link *k)
 static void flush_out(struct load *l, struct link *k)
 {
     while (k->out_at < k->out.n) {
-        const ssize_t n = send(k->fd, k->out.p + k->out_at, k->out.n - k->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t n =
+            send(k->fd, k->out.p + k->out_at, k->out.n - k->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             break;
         if (n < 0)
@@ -266,7 +273,8 @@ static int64_t cpu_ticks(int pid)
     text[n] = '\0';
     const char *p = strrchr(text, ')');
     long long user = 0, sys = 0;
-    if (p == NULL || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld", &user, &sys) != 2)
+    if (p == NULL ||
+        sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld", &user, &sys) != 2)
         return -1;
     return user + sys;
 }
@@ -316,7 +324,8 @@ static void read_back(struct load *l, int fd)
     for (int64_t i = 0; i < l->messages; i++)
         lost += l->mark[i] == 1;
     if (lost > 0) {
-        fprintf(stderr, "mqload: %lld acknowledged messages cannot be read back\n", (long long)lost);
+        fprintf(stderr, "mqload: %lld acknowledged messages cannot be read back\n",
+                (long long)lost);
         exit(1);
     }
 }
@@ -373,8 +382,8 @@ static void run(struct load *l)
         close(fd);
     }
     if (l->header)
-        printf("%-9s %10s %9s %9s %9s %9s %9s %8s %8s %10s\n", "load", "acked", "msg/s", "p50 us", "p99 us",
-               "p99.9 us", "cpu us", "rss MB", "anon MB", "read back");
+        printf("%-9s %10s %9s %9s %9s %9s %9s %8s %8s %10s\n", "load", "acked", "msg/s", "p50 us",
+               "p99 us", "p99.9 us", "cpu us", "rss MB", "anon MB", "read back");
     char name[32], cpu_text[32] = "-", rss_text[32] = "-", anon_text[32] = "-";
     snprintf(name, sizeof name, "%dx%d", l->connections, l->inflight);
     if (l->pid > 0 && cpu >= 0) {
@@ -383,8 +392,8 @@ static void run(struct load *l)
         snprintf(rss_text, sizeof rss_text, "%.1f", (double)rss / 1024.0);
         snprintf(anon_text, sizeof anon_text, "%.1f", (double)anon / 1024.0);
     }
-    printf("%-9s %10lld %9.0f %9.0f %9.0f %9.0f %9s %8s %8s %10s\n", name, (long long)l->acked, counted / seconds,
-           hist_quantile_us(&l->hist, 0.50), hist_quantile_us(&l->hist, 0.99),
+    printf("%-9s %10lld %9.0f %9.0f %9.0f %9.0f %9s %8s %8s %10s\n", name, (long long)l->acked,
+           counted / seconds, hist_quantile_us(&l->hist, 0.50), hist_quantile_us(&l->hist, 0.99),
            hist_quantile_us(&l->hist, 0.999), cpu_text, rss_text, anon_text,
            l->verify ? "all" : "not done");
     if (l->refused > 0)
@@ -414,29 +423,67 @@ static int64_t number(const char *name, const char *text, int64_t min, int64_t m
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"addr", 1, NULL, 'a'}, {"connections", 1, NULL, 'c'}, {"inflight", 1, NULL, 'i'},
-        {"messages", 1, NULL, 'm'}, {"warmup", 1, NULL, 'w'}, {"body", 1, NULL, 'b'},
-        {"queues", 1, NULL, 'q'}, {"topic", 1, NULL, 't'}, {"pid", 1, NULL, 'p'},
-        {"no-verify", 0, NULL, 'n'}, {"no-header", 0, NULL, 'N'}, {"seconds-max", 1, NULL, 's'},
-        {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    struct load l = {.topic = "BenchLoad", .connections = 1, .inflight = 1, .queues = 8, .messages = 100000,
-                     .warmup = -1, .seconds_max = 300, .body = 1024, .verify = true, .header = true};
+        {"addr", 1, NULL, 'a'},      {"connections", 1, NULL, 'c'},
+        {"inflight", 1, NULL, 'i'},  {"messages", 1, NULL, 'm'},
+        {"warmup", 1, NULL, 'w'},    {"body", 1, NULL, 'b'},
+        {"queues", 1, NULL, 'q'},    {"topic", 1, NULL, 't'},
+        {"pid", 1, NULL, 'p'},       {"no-verify", 0, NULL, 'n'},
+        {"no-header", 0, NULL, 'N'}, {"seconds-max", 1, NULL, 's'},
+        {"help", 0, NULL, 'h'},      {NULL, 0, NULL, 0}};
+    struct load l = {.topic = "BenchLoad",
+                     .connections = 1,
+                     .inflight = 1,
+                     .queues = 8,
+                     .messages = 100000,
+                     .warmup = -1,
+                     .seconds_max = 300,
+                     .body = 1024,
+                     .verify = true,
+                     .header = true};
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (o) {
-        case 'a': l.address = optarg; break;
-        case 't': l.topic = optarg; break;
-        case 'c': l.connections = (int)number("connections", optarg, 1, CONNECTIONS_MAX); break;
-        case 'i': l.inflight = (int)number("inflight", optarg, 1, 100000); break;
-        case 'm': l.messages = number("messages", optarg, 1, 100000000); break;
-        case 'w': l.warmup = number("warmup", optarg, 0, 100000000); break;
-        case 'b': l.body = (size_t)number("body", optarg, SEQ_DIGITS, 4 << 20); break;
-        case 'q': l.queues = (int)number("queues", optarg, 1, 1000); break;
-        case 'p': l.pid = (int)number("pid", optarg, 1, INT32_MAX); break;
-        case 's': l.seconds_max = number("seconds-max", optarg, 1, 86400); break;
-        case 'n': l.verify = false; break;
-        case 'N': l.header = false; break;
-        case 'h': fputs(usage, stdout); return 0;
-        default: fputs(usage, stderr); return 2;
+        case 'a':
+            l.address = optarg;
+            break;
+        case 't':
+            l.topic = optarg;
+            break;
+        case 'c':
+            l.connections = (int)number("connections", optarg, 1, CONNECTIONS_MAX);
+            break;
+        case 'i':
+            l.inflight = (int)number("inflight", optarg, 1, 100000);
+            break;
+        case 'm':
+            l.messages = number("messages", optarg, 1, 100000000);
+            break;
+        case 'w':
+            l.warmup = number("warmup", optarg, 0, 100000000);
+            break;
+        case 'b':
+            l.body = (size_t)number("body", optarg, SEQ_DIGITS, 4 << 20);
+            break;
+        case 'q':
+            l.queues = (int)number("queues", optarg, 1, 1000);
+            break;
+        case 'p':
+            l.pid = (int)number("pid", optarg, 1, INT32_MAX);
+            break;
+        case 's':
+            l.seconds_max = number("seconds-max", optarg, 1, 86400);
+            break;
+        case 'n':
+            l.verify = false;
+            break;
+        case 'N':
+            l.header = false;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        default:
+            fputs(usage, stderr);
+            return 2;
         }
     }
     if (l.address == NULL || host_parse(slice_str(l.address), &l.host) != 0 || l.host.len != 4) {

@@ -63,8 +63,10 @@ static void encode_answer(void)
         .transaction_id = SLICE_LIT("C00002027C3500000000691569b80001"),
         .region = SLICE_LIT("DefaultRegion"),
         .trace_on = SLICE_LIT("true")};
-    const struct command_out answer = {.opaque = 253, .flag = COMMAND_FLAG_RESPONSE,
-                                       .desc = &hdr_desc_send_message_resp, .hdr = &resp};
+    const struct command_out answer = {.opaque = 253,
+                                       .flag = COMMAND_FLAG_RESPONSE,
+                                       .desc = &hdr_desc_send_message_resp,
+                                       .hdr = &resp};
     buf_clear(&out);
     sink += command_encode(&out, &answer, 0, NULL);
 }

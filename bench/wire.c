@@ -97,9 +97,12 @@ int wire_create_topic(int fd, const char *topic, int queues, struct err *e)
     struct buf store;
     struct command a;
     buf_init(&store, 0);
-    const struct hdr_create_topic hdr = {
-        .topic = slice_str(topic), .default_topic = SLICE_LIT("TBW102"), .read_queue_nums = queues,
-        .write_queue_nums = queues, .perm = 6, .topic_filter_type = SLICE_LIT("SINGLE_TAG")};
+    const struct hdr_create_topic hdr = {.topic = slice_str(topic),
+                                         .default_topic = SLICE_LIT("TBW102"),
+                                         .read_queue_nums = queues,
+                                         .write_queue_nums = queues,
+                                         .perm = 6,
+                                         .topic_filter_type = SLICE_LIT("SINGLE_TAG")};
     int rc = wire_ask(fd, RC_UPDATE_AND_CREATE_TOPIC, &hdr, &store, &a, e);
     if (rc == 0)
         rc = expect_success(&a, "create topic", e);
@@ -123,8 +126,9 @@ int wire_max_offset(int fd, const char *topic, int queue, int64_t *out, struct e
     return rc;
 }
 
-static int each_record(struct slice records, int (*each)(void *, const struct message *, struct err *),
-                       void *arg, struct err *e)
+static int each_record(struct slice records,
+                       int (*each)(void *, const struct message *, struct err *), void *arg,
+                       struct err *e)
 {
     while (records.n > 0) {
         struct message m;
@@ -146,17 +150,21 @@ int wire_read_queue(int fd, const char *topic, int queue, int64_t from, int64_t 
     int rc = 0;
     while (rc == 0 && from < to) {
         struct command a;
-        const struct hdr_pull_message hdr = {
-            .consumer_group = SLICE_LIT("wire_reader"), .topic = slice_str(topic), .queue_id = queue,
-            .queue_offset = from, .max_msg_nums = 32, .sys_flag = 4 /* subscription in the header */,
-            .subscription = SLICE_LIT("*"), .expression_type = SLICE_LIT("TAG")};
+        const struct hdr_pull_message hdr = {.consumer_group = SLICE_LIT("wire_reader"),
+                                             .topic = slice_str(topic),
+                                             .queue_id = queue,
+                                             .queue_offset = from,
+                                             .max_msg_nums = 32,
+                                             .sys_flag = 4 /* subscription in the header */,
+                                             .subscription = SLICE_LIT("*"),
+                                             .expression_type = SLICE_LIT("TAG")};
         int64_t next = from;
         rc = wire_ask(fd, RC_PULL_MESSAGE, &hdr, &store, &a, e);
         if (rc != 0)
             break;
         if (slice_i64(command_ext(&a, "nextBeginOffset"), &next) != 0 || next <= from)
-            rc = err_set(e, E_PROTO, "queue %d at %lld: code %d does not advance: " SLICE_FMT, queue,
-                         (long long)from, a.code, SLICE_ARG(a.remark));
+            rc = err_set(e, E_PROTO, "queue %d at %lld: code %d does not advance: " SLICE_FMT,
+                         queue, (long long)from, a.code, SLICE_ARG(a.remark));
         else if (a.code == RESP_SUCCESS)
             rc = each_record(a.body, each, arg, e);
         from = next;

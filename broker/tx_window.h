@@ -11,7 +11,7 @@
 enum tx_state { TX_UNDECIDED, TX_DECIDING /* claimed by one decision in progress */, TX_DECIDED };
 
 struct tx_window {
-    int64_t base;  /* everything below is decided; a multiple of the chunk size */
+    int64_t base; /* everything below is decided; a multiple of the chunk size */
     struct tx_chunk **chunks;
     size_t n, cap; /* chunks in use */
 };

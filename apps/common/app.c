@@ -50,7 +50,8 @@ static void on_healthz(void *arg, struct http_req *rq)
     const bool up = !a->db || db_ping(a->db, &e) == APP_OK;
     if (!up)
         log_warn("unhealthy", "error=%s", app_log_value(e.text));
-    http_text(rq, up ? 200 : 503, "application/json", up ? "{\"status\":\"up\"}" : "{\"status\":\"no database\"}");
+    http_text(rq, up ? 200 : 503, "application/json",
+              up ? "{\"status\":\"up\"}" : "{\"status\":\"no database\"}");
 }
 
 static void on_metrics(void *arg, struct http_req *rq)
@@ -63,8 +64,9 @@ static void on_metrics(void *arg, struct http_req *rq)
 
 static void add_failpoint(void *arg, const struct failpoint *fp, bool armed)
 {
-    json_array_append_new(arg, json_pack("{s:s, s:s, s:b, s:I}", "name", fp->name, "meaning", fp->meaning, "armed", armed,
-                                         "hits", (json_int_t)fp->hits));
+    json_array_append_new(arg,
+                          json_pack("{s:s, s:s, s:b, s:I}", "name", fp->name, "meaning",
+                                    fp->meaning, "armed", armed, "hits", (json_int_t)fp->hits));
 }
 
 static void on_list_failpoints(void *arg, struct http_req *rq)
@@ -92,8 +94,14 @@ static void on_arm_failpoints(void *arg, struct http_req *rq)
 static const struct http_route kit_routes[] = {
     {.method = "GET", .pattern = "/healthz", .handler = on_healthz},
     {.method = "GET", .pattern = "/metrics", .handler = on_metrics, .flags = HTTP_INTERNAL},
-    {.method = "GET", .pattern = "/admin/failpoints", .handler = on_list_failpoints, .flags = HTTP_INTERNAL},
-    {.method = "POST", .pattern = "/admin/failpoints", .handler = on_arm_failpoints, .flags = HTTP_INTERNAL | HTTP_JSON},
+    {.method = "GET",
+     .pattern = "/admin/failpoints",
+     .handler = on_list_failpoints,
+     .flags = HTTP_INTERNAL},
+    {.method = "POST",
+     .pattern = "/admin/failpoints",
+     .handler = on_arm_failpoints,
+     .flags = HTTP_INTERNAL | HTTP_JSON},
     {0}};
 
 /* ---- jobs ---- */
@@ -127,13 +135,15 @@ static void *job_main(void *arg)
             struct app_error e = {.kind = APP_OK};
             more = j->step(j->arg, &e);
             if (more < 0)
-                log_warn("job_failed", "job=%s kind=%s error=%s", j->name, app_errno_name(more), app_log_value(e.text));
+                log_warn("job_failed", "job=%s kind=%s error=%s", j->name, app_errno_name(more),
+                         app_log_value(e.text));
         } while (more > 0 && !stopping(j->app));
     }
     return NULL;
 }
 
-int app_job(struct app *a, const char *name, int64_t interval_ms, app_step step, void *arg, struct app_error *e)
+int app_job(struct app *a, const char *name, int64_t interval_ms, app_step step, void *arg,
+            struct app_error *e)
 {
     if (a->n_jobs == APP_JOBS_MAX)
         return app_fail(e, APP_E_BUSY, "more than %d jobs in one service", APP_JOBS_MAX);
@@ -160,12 +170,15 @@ static void stop_jobs(struct app *a)
 /* Rows of the kit's tables that no redelivery or replay can ask for any more. A bounded bite each time:
  * deleting must not compete with the business. */
 static const struct db_stmt PURGE[] = {
-    {"kit_purge_inbox", "DELETE FROM mq_consumer_log WHERE ctid = ANY(ARRAY(SELECT ctid FROM mq_consumer_log WHERE created_at < "
-                        "now() - make_interval(days => $1::bigint::int) LIMIT 1000))"},
-    {"kit_purge_decision", "DELETE FROM mq_producer_log WHERE ctid = ANY(ARRAY(SELECT ctid FROM mq_producer_log WHERE created_at "
-                           "< now() - make_interval(days => $1::bigint::int) LIMIT 1000))"},
-    {"kit_purge_barrier", "DELETE FROM tx_barrier WHERE ctid = ANY(ARRAY(SELECT ctid FROM tx_barrier WHERE created_at < now() - "
-                          "make_interval(days => $1::bigint::int) LIMIT 1000))"}};
+    {"kit_purge_inbox",
+     "DELETE FROM mq_consumer_log WHERE ctid = ANY(ARRAY(SELECT ctid FROM mq_consumer_log WHERE created_at < "
+     "now() - make_interval(days => $1::bigint::int) LIMIT 1000))"},
+    {"kit_purge_decision",
+     "DELETE FROM mq_producer_log WHERE ctid = ANY(ARRAY(SELECT ctid FROM mq_producer_log WHERE created_at "
+     "< now() - make_interval(days => $1::bigint::int) LIMIT 1000))"},
+    {"kit_purge_barrier",
+     "DELETE FROM tx_barrier WHERE ctid = ANY(ARRAY(SELECT ctid FROM tx_barrier WHERE created_at < now() - "
+     "make_interval(days => $1::bigint::int) LIMIT 1000))"}};
 
 struct purge {
     int64_t days, deleted;
@@ -207,7 +220,8 @@ static int log_level_of(const char *s, enum log_level *out, struct app_error *e)
 }
 
 /* Calls `once` until it works, fails for good, or boot-wait-ms is over. */
-static int retry_boot(struct app *a, const char *what, int (*once)(struct app *, struct app_error *), struct app_error *e)
+static int retry_boot(struct app *a, const char *what,
+                      int (*once)(struct app *, struct app_error *), struct app_error *e)
 {
     const int64_t deadline = timing_mono_ms() + app_int(a, "boot-wait-ms");
     for (;;) {
@@ -221,11 +235,16 @@ static int retry_boot(struct app *a, const char *what, int (*once)(struct app *,
 
 static int open_db(struct app *a, struct app_error *e)
 {
-    const struct db_options o = {.dsn = app_text(a, "dsn"), .schema = a->service->schema, .name = a->service->name,
-                                 .size = (int)app_int(a, "db-pool"), .lock_ms = app_int(a, "db-lock-ms"),
-                                 .statement_ms = app_int(a, "db-statement-ms"), .metrics = a->metrics};
+    const struct db_options o = {.dsn = app_text(a, "dsn"),
+                                 .schema = a->service->schema,
+                                 .name = a->service->name,
+                                 .size = (int)app_int(a, "db-pool"),
+                                 .lock_ms = app_int(a, "db-lock-ms"),
+                                 .statement_ms = app_int(a, "db-statement-ms"),
+                                 .metrics = a->metrics};
     if (!o.dsn[0])
-        return app_fail(e, APP_E_CONFIG, "dsn is mandatory: give --dsn, SHOP_DSN or a line in the config file");
+        return app_fail(e, APP_E_CONFIG,
+                        "dsn is mandatory: give --dsn, SHOP_DSN or a line in the config file");
     return db_open(&o, &a->db, e);
 }
 
@@ -236,17 +255,22 @@ static int start_mq(struct app *a, struct app_error *e)
 
 static int open_mq(struct app *a, struct app_error *e)
 {
-    const struct mq_options o = {.namesrv = app_text(a, "namesrv"), .name = a->service->name,
-                                 .consumer_threads = (int)app_int(a, "consumer-threads"), .metrics = a->metrics};
+    const struct mq_options o = {.namesrv = app_text(a, "namesrv"),
+                                 .name = a->service->name,
+                                 .consumer_threads = (int)app_int(a, "consumer-threads"),
+                                 .metrics = a->metrics};
     return mq_open(&o, &a->mq, e);
 }
 
 static int start_http(struct app *a, bool internal, struct http_server **out, struct app_error *e)
 {
     const struct http_server_options o = {
-        .listen = app_text(a, internal ? "internal-listen" : "listen"), .internal = internal,
-        .tables = {{kit_routes, a}, {a->service->routes, a->state}}, .workers = (int)app_int(a, "http-workers"),
-        .queue_max = (int)app_int(a, "http-queue"), .connections_max = (int)app_int(a, "http-connections"),
+        .listen = app_text(a, internal ? "internal-listen" : "listen"),
+        .internal = internal,
+        .tables = {{kit_routes, a}, {a->service->routes, a->state}},
+        .workers = (int)app_int(a, "http-workers"),
+        .queue_max = (int)app_int(a, "http-queue"),
+        .connections_max = (int)app_int(a, "http-connections"),
         .metrics = a->metrics};
     return http_server_start(&o, out, e);
 }
@@ -336,9 +360,10 @@ static int serve(struct app *a, const sigset_t *signals)
     if (rc) {
         fprintf(stderr, "%s: cannot start: %s\n", a->service->name, e.text);
     } else {
-        log_info("ready", "http=%s internal=%s", http_server_address(a->public_http), http_server_address(a->internal_http));
-        printf("%s ready http=%s internal=%s\n", a->service->name, http_server_address(a->public_http),
-               http_server_address(a->internal_http));
+        log_info("ready", "http=%s internal=%s", http_server_address(a->public_http),
+                 http_server_address(a->internal_http));
+        printf("%s ready http=%s internal=%s\n", a->service->name,
+               http_server_address(a->public_http), http_server_address(a->internal_http));
         fflush(stdout);
         wait_for_signal(signals);
     }

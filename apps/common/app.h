@@ -28,23 +28,24 @@
 
 enum app_kind { APP_TEXT, APP_INT, APP_FLAG };
 struct app_option {
-    const char *key;        /* "pay-deadline-ms" */
+    const char *key; /* "pay-deadline-ms" */
     enum app_kind kind;
-    const char *dflt;       /* NULL: mandatory */
-    int64_t min, max;       /* APP_INT: bounds; APP_TEXT: length */
-    const char *help;       /* one line; ends with the unit where there is one */
-    bool secret;            /* never printed */
+    const char *dflt; /* NULL: mandatory */
+    int64_t min, max; /* APP_INT: bounds; APP_TEXT: length */
+    const char *help; /* one line; ends with the unit where there is one */
+    bool secret;      /* never printed */
 };
 
 struct app; /* settings and what app_main made */
 
 struct app_service {
-    const char *name;                  /* "stock": log, producer group, ready line */
-    const char *summary;               /* one line for -h */
-    const char *schema;                /* "stk"; NULL: this service has no database */
+    const char *name;    /* "stock": log, producer group, ready line */
+    const char *summary; /* one line for -h */
+    const char *schema;  /* "stk"; NULL: this service has no database */
     bool uses_mq;
-    const struct app_option *options;  /* its own; ended by key NULL; NULL: none */
-    const struct http_route *routes;   /* ended by method NULL; HTTP_INTERNAL ones on the internal port */
+    const struct app_option *options; /* its own; ended by key NULL; NULL: none */
+    const struct http_route
+        *routes; /* ended by method NULL; HTTP_INTERNAL ones on the internal port */
     struct failpoint *failpoints;
     int n_failpoints;
     /* Makes the service's state from the settings; app_db, app_mq, ... are there; mq_consume and
@@ -71,8 +72,8 @@ struct metrics *app_metrics(struct app *a);
 
 /* Settings alone, for tools (shopctl) and tests. argv[0] is skipped. *rest (may be NULL): index of the
  * first argument that is not an option; without it such an argument is an error. */
-int app_settings(const struct app_option *const *tables, int n_tables, int argc, char **argv, int *rest,
-                 struct app **out, struct app_error *e) APP_CHECK;
+int app_settings(const struct app_option *const *tables, int n_tables, int argc, char **argv,
+                 int *rest, struct app **out, struct app_error *e) APP_CHECK;
 void app_settings_free(struct app *a);
 bool app_wants_help(const struct app *a); /* -h or --help was given */
 void app_print_help(const struct app *a, const char *program, const char *summary);

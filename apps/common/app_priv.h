@@ -8,9 +8,9 @@
 
 struct app_value {
     const struct app_option *option;
-    char *text;    /* own */
+    char *text; /* own */
     int64_t number;
-    int rank;      /* 0 default, 1 file, 2 environment, 3 command line */
+    int rank; /* 0 default, 1 file, 2 environment, 3 command line */
 };
 
 struct app_job_state {

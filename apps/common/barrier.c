@@ -26,17 +26,20 @@ static const struct db_stmt INSERT_ROW = {
     "kit_barrier_insert",
     "INSERT INTO tx_barrier(txn_key, branch, op, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"};
 static const struct db_stmt READ_REASON = {
-    "kit_barrier_reason", "SELECT reason FROM tx_barrier WHERE txn_key = $1 AND branch = $2 AND op = 'T'"};
+    "kit_barrier_reason",
+    "SELECT reason FROM tx_barrier WHERE txn_key = $1 AND branch = $2 AND op = 'T'"};
 static const struct db_stmt SETTLE = {
     "kit_barrier_settle",
     "UPDATE tx_barrier SET settled_at = now() WHERE txn_key = $1 AND branch = $2 AND op = 'T' AND settled_at IS NULL"};
 static const struct db_stmt IS_LATE = {"kit_barrier_late",
                                        "SELECT now() > to_timestamp($1::bigint / 1000.0) AS late"};
 
-static int insert_row(struct db_conn *c, const char *key, enum branch branch, const char *op, const char *reason, bool *inserted)
+static int insert_row(struct db_conn *c, const char *key, enum branch branch, const char *op,
+                      const char *reason, bool *inserted)
 {
     int64_t n;
-    const int rc = db_exec(c, &INSERT_ROW, &n, db_text(key), db_text(branch_text(branch)), db_text(op), db_text(reason));
+    const int rc = db_exec(c, &INSERT_ROW, &n, db_text(key), db_text(branch_text(branch)),
+                           db_text(op), db_text(reason));
     *inserted = rc == APP_OK && n == 1;
     return rc;
 }
@@ -75,7 +78,9 @@ int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch, enum barr
 
 enum outcome barrier_outcome(enum barrier_cancel b)
 {
-    return b == BARRIER_UNDO ? OUTCOME_DONE : b == BARRIER_EMPTY ? OUTCOME_EMPTY : OUTCOME_DUPLICATE;
+    return b == BARRIER_UNDO    ? OUTCOME_DONE
+           : b == BARRIER_EMPTY ? OUTCOME_EMPTY
+                                : OUTCOME_DUPLICATE;
 }
 
 int barrier_check_deadline(struct db_conn *c, int64_t expires_at_ms)

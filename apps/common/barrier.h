@@ -14,14 +14,16 @@ enum barrier_try {
 };
 /* key: order id or payment id. A body that refuses afterwards rolls the row back with everything else,
  * so that a repeated try may still succeed. */
-int barrier_try(struct db_conn *c, int64_t key, enum branch branch, enum barrier_try *out) APP_CHECK;
+int barrier_try(struct db_conn *c, int64_t key, enum branch branch,
+                enum barrier_try *out) APP_CHECK;
 
 enum barrier_cancel {
     BARRIER_UNDO,  /* the try is committed: undo what the own ledger says */
     BARRIER_EMPTY, /* nothing was done; from now on the try is refused */
     BARRIER_DONE   /* cancelled before */
 };
-int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch, enum barrier_cancel *out) APP_CHECK;
+int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch,
+                   enum barrier_cancel *out) APP_CHECK;
 /* What a cancel_ack reports: UNDO done, EMPTY empty, DONE duplicate. */
 enum outcome barrier_outcome(enum barrier_cancel b);
 

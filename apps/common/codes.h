@@ -7,6 +7,6 @@ enum {
 #undef CODE
 };
 
-const char *code_text(int code);  /* "not enough stock"; "unknown code" for a stranger */
-const char *code_name(int code);  /* "STOCK_SHORT" */
-int code_http(int code);          /* HTTP status; 500 for a stranger */
+const char *code_text(int code); /* "not enough stock"; "unknown code" for a stranger */
+const char *code_name(int code); /* "STOCK_SHORT" */
+int code_http(int code);         /* HTTP status; 500 for a stranger */

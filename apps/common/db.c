@@ -52,11 +52,11 @@ enum { OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 2
 struct db_conn {
     PGconn *pg;
     struct db *db;
-    struct db_conn *next;                    /* idle list */
-    unsigned generation;                     /* of the pool when it connected */
-    bool broken;                             /* must not be reused */
-    struct app_error *error;                 /* of the caller's transaction */
-    struct app_error own_error;              /* when the caller gave none */
+    struct db_conn *next;                      /* idle list */
+    unsigned generation;                       /* of the pool when it connected */
+    bool broken;                               /* must not be reused */
+    struct app_error *error;                   /* of the caller's transaction */
+    struct app_error own_error;                /* when the caller gave none */
     const struct db_stmt *prepared[STMTS_MAX]; /* open addressing by address */
 };
 
@@ -103,16 +103,18 @@ static int lost(struct db_conn *c, const char *what)
 {
     c->broken = true;
     const char *why = PQerrorMessage(c->pg);
-    return db_fail(c, APP_E_DOWN, "%s: connection lost: %.*s", what, (int)strcspn(why, "\n"), why[0] ? why : "closed");
+    return db_fail(c, APP_E_DOWN, "%s: connection lost: %.*s", what, (int)strcspn(why, "\n"),
+                   why[0] ? why : "closed");
 }
 
 /* Cases: connection gone | may be repeated or waited for | constraint or trigger | the rest is a bug. */
 static int kind_of_sqlstate(const char *s)
 {
-    if (strncmp(s, "08", 2) == 0 || strcmp(s, "57P01") == 0 || strcmp(s, "57P02") == 0 || strcmp(s, "57P03") == 0)
+    if (strncmp(s, "08", 2) == 0 || strcmp(s, "57P01") == 0 || strcmp(s, "57P02") == 0 ||
+        strcmp(s, "57P03") == 0)
         return APP_E_DOWN;
-    if (strcmp(s, "40001") == 0 || strcmp(s, "40P01") == 0 || strcmp(s, "55P03") == 0 || strcmp(s, "57014") == 0 ||
-        strncmp(s, "53", 2) == 0 || strcmp(s, "25006") == 0)
+    if (strcmp(s, "40001") == 0 || strcmp(s, "40P01") == 0 || strcmp(s, "55P03") == 0 ||
+        strcmp(s, "57014") == 0 || strncmp(s, "53", 2) == 0 || strcmp(s, "25006") == 0)
         return APP_E_BUSY;
     if (strncmp(s, "23", 2) == 0 || strncmp(s, "SH", 2) == 0)
         return APP_E_CONFLICT;
@@ -121,7 +123,8 @@ static int kind_of_sqlstate(const char *s)
 
 static bool repeatable(const char *sqlstate)
 {
-    return strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0 || strcmp(sqlstate, "55P03") == 0;
+    return strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0 ||
+           strcmp(sqlstate, "55P03") == 0;
 }
 
 /* Takes the story of a failed result. The result is freed. */
@@ -166,7 +169,8 @@ static PGresult *await_result(struct db_conn *c, int64_t deadline_ms)
     PGresult *last = NULL;
     for (int more = 1; more;) {
         more = PQflush(c->pg);
-        if (more < 0 || (more && (wait_socket(c, POLLIN | POLLOUT, deadline_ms) || !PQconsumeInput(c->pg))))
+        if (more < 0 ||
+            (more && (wait_socket(c, POLLIN | POLLOUT, deadline_ms) || !PQconsumeInput(c->pg))))
             return NULL;
     }
     for (;;) {
@@ -194,7 +198,8 @@ static bool result_ok(const PGresult *res)
     return s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK;
 }
 
-static int finish(struct db_conn *c, const char *what, bool sent, int64_t timeout_ms, PGresult **out)
+static int finish(struct db_conn *c, const char *what, bool sent, int64_t timeout_ms,
+                  PGresult **out)
 {
     PGresult *res = sent ? await_result(c, timing_mono_ms() + timeout_ms + GRACE_MS) : NULL;
     if (!res)
@@ -226,7 +231,8 @@ static bool connect_wait(struct db_conn *c, int64_t deadline_ms)
 {
     PostgresPollingStatusType s = PGRES_POLLING_WRITING;
     while (s != PGRES_POLLING_OK) {
-        if (s == PGRES_POLLING_FAILED || wait_socket(c, s == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms))
+        if (s == PGRES_POLLING_FAILED ||
+            wait_socket(c, s == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms))
             return false;
         s = PQconnectPoll(c->pg);
     }
@@ -245,11 +251,12 @@ static int conn_setup(struct db_conn *c)
     struct db *db = c->db;
     char sql[512];
     char *schema = db->schema ? PQescapeIdentifier(c->pg, db->schema, strlen(db->schema)) : NULL;
-    (void)snprintf(sql, sizeof sql,
-                   "SET statement_timeout = %lld; SET lock_timeout = %lld; SET default_transaction_isolation = "
-                   "'read committed'; SET idle_in_transaction_session_timeout = 60000; SET timezone = 'UTC'%s%s",
-                   (long long)db->statement_ms, (long long)db->lock_ms, schema ? "; SET search_path = " : "",
-                   schema ? schema : "");
+    (void)snprintf(
+        sql, sizeof sql,
+        "SET statement_timeout = %lld; SET lock_timeout = %lld; SET default_transaction_isolation = "
+        "'read committed'; SET idle_in_transaction_session_timeout = 60000; SET timezone = 'UTC'%s%s",
+        (long long)db->statement_ms, (long long)db->lock_ms, schema ? "; SET search_path = " : "",
+        schema ? schema : "");
     PQfreemem(schema);
     return simple(c, sql);
 }
@@ -273,8 +280,8 @@ static int conn_open(struct db *db, struct db_conn **out, struct app_error *e)
     int rc = APP_OK;
     if (PQstatus(c->pg) == CONNECTION_BAD || !connect_wait(c, timing_mono_ms() + db->connect_ms)) {
         const char *why = PQerrorMessage(c->pg);
-        rc = app_fail(e, APP_E_DOWN, "cannot connect to the database: %.*s", (int)strcspn(why, "\n"),
-                      why[0] ? why : "no answer in time");
+        rc = app_fail(e, APP_E_DOWN, "cannot connect to the database: %.*s",
+                      (int)strcspn(why, "\n"), why[0] ? why : "no answer in time");
     } else {
         (void)PQsetNoticeProcessor(c->pg, drop_notice, NULL);
         rc = conn_setup(c);
@@ -326,8 +333,8 @@ static int open_counted(struct db *db, struct db_conn **out, struct app_error *e
         db->backoff_ms = db->backoff_ms ? db->backoff_ms * 2 : BACKOFF_FIRST_MS;
         if (db->backoff_ms > BACKOFF_MAX_MS)
             db->backoff_ms = BACKOFF_MAX_MS;
-        db->next_connect_mono_ms =
-            timing_mono_ms() + db->backoff_ms / 2 + (int64_t)chance_below((uint64_t)db->backoff_ms / 2 + 1);
+        db->next_connect_mono_ms = timing_mono_ms() + db->backoff_ms / 2 +
+                                   (int64_t)chance_below((uint64_t)db->backoff_ms / 2 + 1);
         pthread_cond_signal(&db->freed);
     }
     metric_set(db->m_open, db->open);
@@ -345,10 +352,11 @@ int db_acquire(struct db *db, struct db_conn **out, struct app_error *e)
     while (rc == APP_OK && !connect && !(c = take_idle(db, &dead))) {
         if (db->open == db->size) {
             if (!timing_cond_wait(&db->freed, &db->lock, deadline) && timing_mono_ms() >= deadline)
-                rc = app_fail(e, APP_E_BUSY, "all %d database connections are in use for %lld ms", db->size,
-                              (long long)db->acquire_ms);
+                rc = app_fail(e, APP_E_BUSY, "all %d database connections are in use for %lld ms",
+                              db->size, (long long)db->acquire_ms);
         } else if (db->backoff_ms && timing_mono_ms() < db->next_connect_mono_ms) {
-            rc = app_fail(e, APP_E_DOWN, "the database is not reachable; the next attempt follows soon");
+            rc = app_fail(e, APP_E_DOWN,
+                          "the database is not reachable; the next attempt follows soon");
         } else {
             db->open++;
             connect = true;
@@ -370,7 +378,8 @@ int db_acquire(struct db *db, struct db_conn **out, struct app_error *e)
 void db_release(struct db *db, struct db_conn *c)
 {
     c->error = &c->own_error;
-    const bool drop = c->broken || PQstatus(c->pg) != CONNECTION_OK || PQtransactionStatus(c->pg) != PQTRANS_IDLE;
+    const bool drop =
+        c->broken || PQstatus(c->pg) != CONNECTION_OK || PQtransactionStatus(c->pg) != PQTRANS_IDLE;
     pthread_mutex_lock(&db->lock);
     if (drop) {
         db->open--;
@@ -403,7 +412,8 @@ int db_open(const struct db_options *o, struct db **out, struct app_error *e)
     char *why = NULL;
     PQconninfoOption *parsed = PQconninfoParse(o->dsn, &why);
     if (!parsed) {
-        const int rc = app_fail(e, APP_E_CONFIG, "dsn: %.*s", why ? (int)strcspn(why, "\n") : 0, why ? why : "");
+        const int rc = app_fail(e, APP_E_CONFIG, "dsn: %.*s", why ? (int)strcspn(why, "\n") : 0,
+                                why ? why : "");
         PQfreemem(why);
         return rc;
     }
@@ -418,14 +428,18 @@ int db_open(const struct db_options *o, struct db **out, struct app_error *e)
     db->statement_ms = or_default(o->statement_ms, 3000);
     db->lock_ms = or_default(o->lock_ms, 1500);
     db->m_open = metrics_gauge(o->metrics, "shop_db_connections", "open database connections", "");
-    db->m_wait_us = metrics_histogram(o->metrics, "shop_db_acquire_ms", "time to get a connection", "");
-    db->m_retries = metrics_counter(o->metrics, "shop_db_retries_total", "transactions run again", "");
-    db->m_unknown = metrics_counter(o->metrics, "shop_db_commit_unknown_total", "commits whose outcome was lost", "");
+    db->m_wait_us =
+        metrics_histogram(o->metrics, "shop_db_acquire_ms", "time to get a connection", "");
+    db->m_retries =
+        metrics_counter(o->metrics, "shop_db_retries_total", "transactions run again", "");
+    db->m_unknown = metrics_counter(o->metrics, "shop_db_commit_unknown_total",
+                                    "commits whose outcome was lost", "");
     db->m_connects = metrics_counter(o->metrics, "shop_db_connects_total", "connections made", "");
     pthread_mutex_init(&db->lock, NULL);
     timing_cond_init(&db->freed);
     int rc = APP_OK;
-    if (!copy_text(o->dsn, &db->dsn) || !copy_text(o->schema, &db->schema) || !copy_text(o->name ? o->name : "shop", &db->name))
+    if (!copy_text(o->dsn, &db->dsn) || !copy_text(o->schema, &db->schema) ||
+        !copy_text(o->name ? o->name : "shop", &db->name))
         rc = app_fail(e, APP_E_NOMEM, "no memory for the connection pool");
     if (rc == APP_OK)
         rc = db_ping(db, e);
@@ -479,7 +493,8 @@ static int unknown(struct db_conn *c)
 {
     c->broken = true;
     metric_add(c->db->m_unknown, 1);
-    return db_fail(c, APP_E_UNKNOWN, "the connection broke during COMMIT: the outcome is not known");
+    return db_fail(c, APP_E_UNKNOWN,
+                   "the connection broke during COMMIT: the outcome is not known");
 }
 
 static int commit(struct db_conn *c)
@@ -501,7 +516,8 @@ static int commit(struct db_conn *c)
         /* The server answers ROLLBACK when a statement failed and the body ignored it. */
         const bool committed = strcmp(PQcmdStatus(res), "COMMIT") == 0;
         PQclear(res);
-        return committed ? APP_OK : db_fail(c, APP_E_DB, "the transaction body ignored a failed statement");
+        return committed ? APP_OK
+                         : db_fail(c, APP_E_DB, "the transaction body ignored a failed statement");
     }
     if (PQstatus(c->pg) != CONNECTION_OK || PQtransactionStatus(c->pg) != PQTRANS_IDLE) {
         PQclear(res);
@@ -529,8 +545,8 @@ static bool run_again(const struct db_conn *c, int rc)
     return (rc == APP_E_BUSY && repeatable(c->error->sqlstate)) || (rc == APP_E_DOWN && c->broken);
 }
 
-static int run(struct db *db, db_body body, void *arg, struct app_error *e, int (*once)(struct db_conn *, db_body, void *),
-               int retries)
+static int run(struct db *db, db_body body, void *arg, struct app_error *e,
+               int (*once)(struct db_conn *, db_body, void *), int retries)
 {
     struct app_error mine;
     e = e ? e : &mine;
@@ -568,7 +584,10 @@ int db_read(struct db *db, db_body body, void *arg, struct app_error *e)
 
 static Oid oid_of(enum db_kind kind)
 {
-    return kind == DB_I64 ? OID_INT8 : kind == DB_BOOL ? OID_BOOL : kind == DB_BYTES ? OID_BYTEA : 0;
+    return kind == DB_I64     ? OID_INT8
+           : kind == DB_BOOL  ? OID_BOOL
+           : kind == DB_BYTES ? OID_BYTEA
+                              : 0;
 }
 
 /* The slot of a statement, empty when it is not prepared yet; NULL when the table is full. */
@@ -587,7 +606,8 @@ static int prepare(struct db_conn *c, const struct db_stmt *stmt, const Oid *typ
     APP_ASSERT(slot); /* more than STMTS_MAX statements in one program: raise the bound */
     if (*slot)
         return APP_OK;
-    const int rc = finish(c, stmt->name, PQsendPrepare(c->pg, stmt->name, stmt->sql, (int)n, types), c->db->statement_ms, NULL);
+    const int rc = finish(c, stmt->name, PQsendPrepare(c->pg, stmt->name, stmt->sql, (int)n, types),
+                          c->db->statement_ms, NULL);
     if (rc == APP_OK)
         *slot = stmt;
     return rc;
@@ -620,7 +640,8 @@ static void bind(struct bound *b, const struct db_param *p, size_t n)
     }
 }
 
-int db_query_n(struct db_conn *c, const struct db_stmt *stmt, struct db_rows *rows, const struct db_param *params, size_t n)
+int db_query_n(struct db_conn *c, const struct db_stmt *stmt, struct db_rows *rows,
+               const struct db_param *params, size_t n)
 {
     *rows = (struct db_rows){.conn = c, .stmt = stmt};
     APP_ASSERT(n <= DB_PARAM_MAX);
@@ -631,13 +652,15 @@ int db_query_n(struct db_conn *c, const struct db_stmt *stmt, struct db_rows *ro
         return rc;
     PGresult *res;
     rc = finish(c, stmt->name,
-                PQsendQueryPrepared(c->pg, stmt->name, (int)n, b.values, b.lengths, b.formats, 0), c->db->statement_ms, &res);
+                PQsendQueryPrepared(c->pg, stmt->name, (int)n, b.values, b.lengths, b.formats, 0),
+                c->db->statement_ms, &res);
     if (rc == APP_OK)
         rows->result = res;
     return rc;
 }
 
-int db_exec_n(struct db_conn *c, const struct db_stmt *stmt, int64_t *affected, const struct db_param *params, size_t n)
+int db_exec_n(struct db_conn *c, const struct db_stmt *stmt, int64_t *affected,
+              const struct db_param *params, size_t n)
 {
     struct db_rows rows;
     const int rc = db_query_n(c, stmt, &rows, params, n);
@@ -652,7 +675,8 @@ int db_script(struct db_conn *c, const char *sql, int64_t timeout_ms, struct db_
 {
     static const struct db_stmt script = {"script", ""};
     PGresult *res;
-    const int rc = finish(c, "script", PQsendQuery(c->pg, sql), timeout_ms > 0 ? timeout_ms : c->db->statement_ms, &res);
+    const int rc = finish(c, "script", PQsendQuery(c->pg, sql),
+                          timeout_ms > 0 ? timeout_ms : c->db->statement_ms, &res);
     if (rc)
         return rc;
     if (rows)

@@ -14,16 +14,18 @@ static const struct db_stmt INSERT_ROW = {
     "kit_decision_insert",
     "INSERT INTO mq_producer_log(txn_id, topic, tag, msg_key, decision, decided_by) VALUES ($1, $2, $3, $4, $5, $6) "
     "ON CONFLICT DO NOTHING"};
-static const struct db_stmt READ_ROW = {"kit_decision_read", "SELECT decision FROM mq_producer_log WHERE txn_id = $1"};
+static const struct db_stmt READ_ROW = {"kit_decision_read",
+                                        "SELECT decision FROM mq_producer_log WHERE txn_id = $1"};
 
-static int insert_row(struct db_conn *c, const char *txn_id, const struct envelope *v, const char *decision,
-                      const char *decided_by, bool *inserted)
+static int insert_row(struct db_conn *c, const char *txn_id, const struct envelope *v,
+                      const char *decision, const char *decided_by, bool *inserted)
 {
     char key[ENVELOPE_KEY_MAX];
     int64_t n;
     envelope_key(v, key);
-    const int rc = db_exec(c, &INSERT_ROW, &n, db_text(txn_id), db_text(event_topic(v->event)),
-                           db_text(event_tag(v->event)), db_text(key), db_text(decision), db_text(decided_by));
+    const int rc =
+        db_exec(c, &INSERT_ROW, &n, db_text(txn_id), db_text(event_topic(v->event)),
+                db_text(event_tag(v->event)), db_text(key), db_text(decision), db_text(decided_by));
     *inserted = rc == APP_OK && n == 1;
     return rc;
 }

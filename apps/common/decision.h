@@ -7,6 +7,7 @@
 #include "apps/common/mq.h"
 
 /* Inside the local transaction, first. *won false: the check-back was faster; roll back. */
-int decision_commit(struct db_conn *c, const char *txn_id, const struct envelope *v, bool *won) APP_CHECK;
+int decision_commit(struct db_conn *c, const char *txn_id, const struct envelope *v,
+                    bool *won) APP_CHECK;
 /* The check-back's answer in a transaction of its own. Never an error: what cannot be read is MQ_UNKNOWN. */
 enum mq_verdict decision_check(struct db *db, const char *txn_id, const struct envelope *v);

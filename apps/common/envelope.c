@@ -28,16 +28,25 @@ static const struct event_row {
 #undef EVENT
 };
 
-static const char *const branches[BRANCH_COUNT] = {"", "stock", "coupon", "balance", "pay", "points", "log"};
+static const char *const branches[BRANCH_COUNT] = {"",    "stock",  "coupon", "balance",
+                                                   "pay", "points", "log"};
 static const char *const outcomes[OUTCOME_COUNT] = {"", "done", "empty", "duplicate"};
 
 /* Optional members and how complaints call them. */
 static const struct {
     unsigned bit;
     const char *member;
-} members[] = {{ENV_USER, "user_id"},   {ENV_PAY, "pay_id"},         {ENV_AMOUNT, "amount"},     {ENV_ITEMS, "items"},
-               {ENV_REASON, "reason"},  {ENV_BRANCH, "branch"},      {ENV_OUTCOME, "outcome"},   {ENV_COUPON, "coupon_id"},
-               {ENV_MONEY, "money_paid"}, {ENV_REQ, "client_req_id"}, {ENV_PROVIDER_TXN, "provider_txn_id"}};
+} members[] = {{ENV_USER, "user_id"},
+               {ENV_PAY, "pay_id"},
+               {ENV_AMOUNT, "amount"},
+               {ENV_ITEMS, "items"},
+               {ENV_REASON, "reason"},
+               {ENV_BRANCH, "branch"},
+               {ENV_OUTCOME, "outcome"},
+               {ENV_COUPON, "coupon_id"},
+               {ENV_MONEY, "money_paid"},
+               {ENV_REQ, "client_req_id"},
+               {ENV_PROVIDER_TXN, "provider_txn_id"}};
 
 const char *event_topic(enum event ev)
 {
@@ -80,7 +89,8 @@ void envelope_key(const struct envelope *v, char out[ENVELOPE_KEY_MAX])
     const enum key_rule rule = events[v->event].key;
     const int64_t id = rule == KEY_ORDER || rule == KEY_ORDER_BRANCH ? v->order_id : v->pay_id;
     const bool branch = rule == KEY_ORDER_BRANCH || rule == KEY_PAY_BRANCH;
-    (void)snprintf(out, ENVELOPE_KEY_MAX, "%lld%s%s", (long long)id, branch ? ":" : "", branch ? branches[v->branch] : "");
+    (void)snprintf(out, ENVELOPE_KEY_MAX, "%lld%s%s", (long long)id, branch ? ":" : "",
+                   branch ? branches[v->branch] : "");
 }
 
 static int check_must(const struct envelope *v, struct app_error *e)
@@ -90,9 +100,11 @@ static int check_must(const struct envelope *v, struct app_error *e)
     const unsigned missing = events[v->event].must & ~v->has;
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (missing & members[i].bit)
-            return app_fail(e, APP_E_INVALID, "envelope of %s: %s is missing", events[v->event].name, members[i].member);
+            return app_fail(e, APP_E_INVALID, "envelope of %s: %s is missing",
+                            events[v->event].name, members[i].member);
     if (v->order_id <= 0)
-        return app_fail(e, APP_E_INVALID, "envelope of %s: order_id is missing", events[v->event].name);
+        return app_fail(e, APP_E_INVALID, "envelope of %s: order_id is missing",
+                        events[v->event].name);
     return APP_OK;
 }
 
@@ -100,7 +112,8 @@ static json_t *items_json(const struct envelope *v)
 {
     json_t *a = json_array();
     for (size_t i = 0; i < v->n_items; i++)
-        json_array_append_new(a, json_pack("{s:o, s:I}", "goods_id", jsonx_from_id(v->items[i].goods_id), "qty",
+        json_array_append_new(a, json_pack("{s:o, s:I}", "goods_id",
+                                           jsonx_from_id(v->items[i].goods_id), "qty",
                                            (json_int_t)v->items[i].qty));
     return a;
 }
@@ -112,9 +125,10 @@ static json_t *to_json(const struct envelope *v)
     envelope_key(v, key);
     (void)snprintf(event_id, sizeof event_id, "%s:%s:%d", events[v->event].tag, key, attempt);
     timing_rfc3339(timing_wall_ms(), at);
-    json_t *j = json_pack("{s:i, s:s, s:s, s:o, s:i, s:s}", "v", 1, "event", events[v->event].name, "event_id",
-                          v->event_id[0] ? v->event_id : event_id, "order_id", jsonx_from_id(v->order_id), "attempt",
-                          attempt, "at", v->at[0] ? v->at : at);
+    json_t *j =
+        json_pack("{s:i, s:s, s:s, s:o, s:i, s:s}", "v", 1, "event", events[v->event].name,
+                  "event_id", v->event_id[0] ? v->event_id : event_id, "order_id",
+                  jsonx_from_id(v->order_id), "attempt", attempt, "at", v->at[0] ? v->at : at);
     if (v->has & ENV_USER)
         json_object_set_new(j, "user_id", jsonx_from_id(v->user_id));
     if (v->has & ENV_PAY)
@@ -149,7 +163,8 @@ int envelope_encode(const struct envelope *v, char **text, size_t *len, struct a
     char *s = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     if (!s)
-        return app_fail(e, APP_E_NOMEM, "envelope of %s: no memory or a text that is not UTF-8", events[v->event].name);
+        return app_fail(e, APP_E_NOMEM, "envelope of %s: no memory or a text that is not UTF-8",
+                        events[v->event].name);
     *text = s;
     *len = strlen(s);
     return APP_OK;
@@ -200,7 +215,8 @@ static void read_head(struct jsonx_reader *r, struct envelope *out)
 static void read_optional(struct jsonx_reader *r, struct envelope *out)
 {
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        if (jsonx_has(r, members[i].member) || (members[i].bit == ENV_COUPON && json_object_get(r->at, "coupon_id")))
+        if (jsonx_has(r, members[i].member) ||
+            (members[i].bit == ENV_COUPON && json_object_get(r->at, "coupon_id")))
             out->has |= members[i].bit;
     if (out->has & ENV_USER)
         out->user_id = jsonx_id(r, "user_id");

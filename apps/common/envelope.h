@@ -15,35 +15,51 @@ enum event {
     EVENT_COUNT
 };
 enum branch {
-    BRANCH_NONE, BRANCH_STOCK, BRANCH_COUPON, BRANCH_BALANCE, BRANCH_PAY, BRANCH_POINTS, BRANCH_LOG,
+    BRANCH_NONE,
+    BRANCH_STOCK,
+    BRANCH_COUPON,
+    BRANCH_BALANCE,
+    BRANCH_PAY,
+    BRANCH_POINTS,
+    BRANCH_LOG,
     BRANCH_COUNT
 };
 enum outcome { OUTCOME_NONE, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_DUPLICATE, OUTCOME_COUNT };
 
 /* Members present in an envelope (struct envelope.has). */
 enum {
-    ENV_USER = 1 << 0, ENV_PAY = 1 << 1, ENV_AMOUNT = 1 << 2, ENV_ITEMS = 1 << 3, ENV_REASON = 1 << 4,
-    ENV_BRANCH = 1 << 5, ENV_OUTCOME = 1 << 6, ENV_COUPON = 1 << 7, ENV_MONEY = 1 << 8, ENV_REQ = 1 << 9,
+    ENV_USER = 1 << 0,
+    ENV_PAY = 1 << 1,
+    ENV_AMOUNT = 1 << 2,
+    ENV_ITEMS = 1 << 3,
+    ENV_REASON = 1 << 4,
+    ENV_BRANCH = 1 << 5,
+    ENV_OUTCOME = 1 << 6,
+    ENV_COUPON = 1 << 7,
+    ENV_MONEY = 1 << 8,
+    ENV_REQ = 1 << 9,
     ENV_PROVIDER_TXN = 1 << 10
 };
 
 #define ENVELOPE_ITEMS_MAX 5
 #define ENVELOPE_KEY_MAX 48
-struct envelope_item { int64_t goods_id, qty; };
+struct envelope_item {
+    int64_t goods_id, qty;
+};
 struct envelope {
     enum event event;
-    unsigned has;              /* ENV_*; a member whose bit is clear is not sent and reads as zero */
-    char event_id[81];         /* empty when sending: "<tag>:<key>:<attempt>" */
-    char at[32];               /* empty when sending: now */
-    int64_t order_id;          /* always */
-    int attempt;               /* from 1; 0 when sending means 1 */
+    unsigned has;      /* ENV_*; a member whose bit is clear is not sent and reads as zero */
+    char event_id[81]; /* empty when sending: "<tag>:<key>:<attempt>" */
+    char at[32];       /* empty when sending: now */
+    int64_t order_id;  /* always */
+    int attempt;       /* from 1; 0 when sending means 1 */
     int64_t user_id, pay_id;
     int64_t amount, money_paid; /* cents */
-    int64_t coupon_id;         /* 0: none */
+    int64_t coupon_id;          /* 0: none */
     enum branch branch;
     enum outcome outcome;
     char reason[65];
-    char client_req_id[37];    /* uuid */
+    char client_req_id[37]; /* uuid */
     char provider_txn_id[65];
     size_t n_items;
     struct envelope_item items[ENVELOPE_ITEMS_MAX];
@@ -51,9 +67,11 @@ struct envelope {
 
 /* Sending. Refuses (APP_E_INVALID) an envelope without the event's mandatory members. */
 /* *text is malloc'd. */
-int envelope_encode(const struct envelope *v, char **text, size_t *len, struct app_error *e) APP_CHECK;
+int envelope_encode(const struct envelope *v, char **text, size_t *len,
+                    struct app_error *e) APP_CHECK;
 /* Receiving. APP_E_INVALID: not JSON, v other than 1, unknown event, a member missing or wrong. */
-int envelope_decode(const void *body, size_t len, struct envelope *out, struct app_error *e) APP_CHECK;
+int envelope_decode(const void *body, size_t len, struct envelope *out,
+                    struct app_error *e) APP_CHECK;
 
 const char *event_topic(enum event ev);
 const char *event_tag(enum event ev);

@@ -13,9 +13,10 @@
 const char *app_errno_name(int kind)
 {
     static const char *const names[] = {
-        "APP_OK",      "APP_E_REFUSED",  "APP_E_INVALID", "APP_E_NOMEM", "APP_E_BUSY",  "APP_E_DOWN",
-        "APP_E_TIMEOUT", "APP_E_UNKNOWN", "APP_E_CONFLICT", "APP_E_DB",  "APP_E_PROTO", "APP_E_LATER",
-        "APP_E_NOT_YET", "APP_E_CONFIG", "APP_E_CLOSED",  "APP_E_IO"};
+        "APP_OK",         "APP_E_REFUSED", "APP_E_INVALID", "APP_E_NOMEM",
+        "APP_E_BUSY",     "APP_E_DOWN",    "APP_E_TIMEOUT", "APP_E_UNKNOWN",
+        "APP_E_CONFLICT", "APP_E_DB",      "APP_E_PROTO",   "APP_E_LATER",
+        "APP_E_NOT_YET",  "APP_E_CONFIG",  "APP_E_CLOSED",  "APP_E_IO"};
     const int n = -kind;
     return n >= 0 && n < (int)(sizeof names / sizeof *names) ? names[n] : "APP_E_?";
 }

@@ -18,21 +18,21 @@
 
 enum app_errno {
     APP_OK = 0,
-    APP_E_REFUSED = -1,   /* business refusal: app_error.code says which (codes.def) */
-    APP_E_INVALID = -2,   /* malformed input: the text names the member */
+    APP_E_REFUSED = -1, /* business refusal: app_error.code says which (codes.def) */
+    APP_E_INVALID = -2, /* malformed input: the text names the member */
     APP_E_NOMEM = -3,
-    APP_E_BUSY = -4,      /* transient: a bound was reached (pool, queue), lock or statement timeout */
-    APP_E_DOWN = -5,      /* transient: database, broker or service cannot be reached; nothing sent */
-    APP_E_TIMEOUT = -6,   /* unknown: no answer in time */
-    APP_E_UNKNOWN = -7,   /* unknown: connection lost after the request (or COMMIT) was written */
-    APP_E_CONFLICT = -8,  /* a constraint refused the write (unique, check, illegal state edge) */
-    APP_E_DB = -9,        /* the statement is wrong for this schema: a bug or a missing migration */
-    APP_E_PROTO = -10,    /* a peer's answer makes no sense */
-    APP_E_LATER = -11,    /* a consumer wants the message again later; roll back */
-    APP_E_NOT_YET = -12,  /* a consumer acted too early: roll back, emit, acknowledge (inbox.h) */
-    APP_E_CONFIG = -13,   /* settings: the text names file, line and key */
-    APP_E_CLOSED = -14,   /* shutting down */
-    APP_E_IO = -15        /* a file or socket of our own */
+    APP_E_BUSY = -4, /* transient: a bound was reached (pool, queue), lock or statement timeout */
+    APP_E_DOWN = -5, /* transient: database, broker or service cannot be reached; nothing sent */
+    APP_E_TIMEOUT = -6,  /* unknown: no answer in time */
+    APP_E_UNKNOWN = -7,  /* unknown: connection lost after the request (or COMMIT) was written */
+    APP_E_CONFLICT = -8, /* a constraint refused the write (unique, check, illegal state edge) */
+    APP_E_DB = -9,       /* the statement is wrong for this schema: a bug or a missing migration */
+    APP_E_PROTO = -10,   /* a peer's answer makes no sense */
+    APP_E_LATER = -11,   /* a consumer wants the message again later; roll back */
+    APP_E_NOT_YET = -12, /* a consumer acted too early: roll back, emit, acknowledge (inbox.h) */
+    APP_E_CONFIG = -13,  /* settings: the text names file, line and key */
+    APP_E_CLOSED = -14,  /* shutting down */
+    APP_E_IO = -15       /* a file or socket of our own */
 };
 
 struct app_error {
@@ -59,5 +59,5 @@ void app_error_clear(struct app_error *e);
 
 /* A broken promise inside this program: reports and aborts. Never for peer input. */
 _Noreturn void app_panic(const char *file, int line, const char *what);
-#define APP_ASSERT(cond) \
+#define APP_ASSERT(cond)                                                                           \
     (__builtin_expect(!!(cond), 1) ? (void)0 : app_panic(__FILE__, __LINE__, #cond))

@@ -135,7 +135,8 @@ static int walk(const char *spec, bool arm, struct app_error *e)
         const size_t n = strcspn(s, ";");
         char entry[ENTRY_MAX];
         if (n >= sizeof entry)
-            return app_fail(e, APP_E_INVALID, "failpoints: an entry is longer than %d bytes", ENTRY_MAX - 1);
+            return app_fail(e, APP_E_INVALID, "failpoints: an entry is longer than %d bytes",
+                            ENTRY_MAX - 1);
         memcpy(entry, s, n);
         entry[n] = '\0';
         s += n + (s[n] == ';');
@@ -144,8 +145,10 @@ static int walk(const char *spec, bool arm, struct app_error *e)
         char *eq = strchr(entry, '=');
         struct plan p = {.fp = NULL};
         if (!eq || !parse_action(eq + 1, &p))
-            return app_fail(e, APP_E_INVALID,
-                            "failpoints: \"%s\": expected name=crash|error|sleep(ms)|pause|off[*count][,after(n)]", entry);
+            return app_fail(
+                e, APP_E_INVALID,
+                "failpoints: \"%s\": expected name=crash|error|sleep(ms)|pause|off[*count][,after(n)]",
+                entry);
         *eq = '\0';
         p.fp = find(entry);
         if (!p.fp)
@@ -204,7 +207,8 @@ void app_failpoint_each(void (*fn)(void *arg, const struct failpoint *fp, bool a
 bool app_failpoint_hit(struct failpoint *fp)
 {
     pthread_mutex_lock(&registry.lock);
-    if (!fp->armed || fp->left == 0 || fp->skip > 0) { /* left 0: a counted pause others still wait in */
+    if (!fp->armed || fp->left == 0 ||
+        fp->skip > 0) { /* left 0: a counted pause others still wait in */
         fp->skip -= fp->skip > 0;
         pthread_mutex_unlock(&registry.lock);
         return false;

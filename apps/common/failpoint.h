@@ -32,8 +32,9 @@ struct failpoint {
 
 bool app_failpoint_hit(struct failpoint *fp); /* slow path */
 #if HP_FAILPOINTS
-#define FAILPOINT(fp) \
-    (__builtin_expect(__atomic_load_n((const int *)&(fp).armed, __ATOMIC_RELAXED), 0) && app_failpoint_hit(&(fp)))
+#define FAILPOINT(fp)                                                                              \
+    (__builtin_expect(__atomic_load_n((const int *)&(fp).armed, __ATOMIC_RELAXED), 0) &&           \
+     app_failpoint_hit(&(fp)))
 #else
 #define FAILPOINT(fp) ((void)&(fp), false)
 #endif

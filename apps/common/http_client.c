@@ -77,7 +77,8 @@ static bool add_header(struct curl_slist **list, const char *name, const char *v
     if (!value)
         return true;
     char line[256];
-    if ((size_t)snprintf(line, sizeof line, "%s: %s", name, value) >= sizeof line || strpbrk(value, "\r\n"))
+    if ((size_t)snprintf(line, sizeof line, "%s: %s", name, value) >= sizeof line ||
+        strpbrk(value, "\r\n"))
         return false;
     struct curl_slist *longer = curl_slist_append(*list, line);
     if (!longer)
@@ -88,13 +89,17 @@ static bool add_header(struct curl_slist **list, const char *name, const char *v
 
 static bool build_headers(const struct http_call *call, struct curl_slist **list)
 {
-    const char *type = call->json ? "application/json" : call->form ? "application/x-www-form-urlencoded" : NULL;
-    return add_header(list, "Content-Type", type) && add_header(list, "traceparent", call->traceparent) &&
+    const char *type = call->json   ? "application/json"
+                       : call->form ? "application/x-www-form-urlencoded"
+                                    : NULL;
+    return add_header(list, "Content-Type", type) &&
+           add_header(list, "traceparent", call->traceparent) &&
            add_header(list, "Idempotency-Key", call->idempotency_key) &&
            add_header(list, "Expect", call->json || call->form ? "" : NULL);
 }
 
-static void set_options(CURL *h, const struct http_call *call, const char *body, const struct curl_slist *headers, struct sink *sink)
+static void set_options(CURL *h, const struct http_call *call, const char *body,
+                        const struct curl_slist *headers, struct sink *sink)
 {
     const int64_t timeout = call->timeout_ms > 0 ? call->timeout_ms : TIMEOUT_DEFAULT_MS;
     curl_easy_setopt(h, CURLOPT_URL, call->url);
@@ -115,29 +120,42 @@ static void set_options(CURL *h, const struct http_call *call, const char *body,
     }
 }
 
-static int fail_curl(const struct http_call *call, CURLcode rc, const struct sink *sink, struct app_error *e)
+static int fail_curl(const struct http_call *call, CURLcode rc, const struct sink *sink,
+                     struct app_error *e)
 {
     const char *why = curl_easy_strerror(rc);
     int kind;
     switch (rc) {
     case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT: kind = APP_E_DOWN; break;
-    case CURLE_OPERATION_TIMEDOUT: kind = APP_E_TIMEOUT; break;
+    case CURLE_COULDNT_CONNECT:
+        kind = APP_E_DOWN;
+        break;
+    case CURLE_OPERATION_TIMEDOUT:
+        kind = APP_E_TIMEOUT;
+        break;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: kind = APP_E_INVALID; break;
-    case CURLE_OUT_OF_MEMORY: kind = APP_E_NOMEM; break;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        kind = APP_E_INVALID;
+        break;
+    case CURLE_OUT_OF_MEMORY:
+        kind = APP_E_NOMEM;
+        break;
     case CURLE_WRITE_ERROR:
         kind = sink->full ? APP_E_PROTO : APP_E_NOMEM;
         why = sink->full ? "the answer is too large" : why;
         break;
-    case CURLE_WEIRD_SERVER_REPLY: kind = APP_E_PROTO; break;
-    default: kind = APP_E_UNKNOWN; break;
+    case CURLE_WEIRD_SERVER_REPLY:
+        kind = APP_E_PROTO;
+        break;
+    default:
+        kind = APP_E_UNKNOWN;
+        break;
     }
     return app_fail(e, kind, "%s %s: %s", call->method, call->url, why);
 }
 
-static int perform(const struct http_call *call, const char *body, struct curl_slist *headers, struct http_answer *out,
-                   struct app_error *e)
+static int perform(const struct http_call *call, const char *body, struct curl_slist *headers,
+                   struct http_answer *out, struct app_error *e)
 {
     CURL *h = thread_handle();
     if (!h)
@@ -152,7 +170,10 @@ static int perform(const struct http_call *call, const char *body, struct curl_s
     }
     long status = 0;
     curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &status);
-    *out = (struct http_answer){.status = (int)status, .body = sink.p ? sink.p : calloc(1, 1), .body_len = sink.n, .message = ""};
+    *out = (struct http_answer){.status = (int)status,
+                                .body = sink.p ? sink.p : calloc(1, 1),
+                                .body_len = sink.n,
+                                .message = ""};
     return out->body ? APP_OK : app_fail(e, APP_E_NOMEM, "no memory for an HTTP answer");
 }
 
@@ -160,10 +181,12 @@ static int perform(const struct http_call *call, const char *body, struct curl_s
 static void read_envelope(struct http_answer *a)
 {
     a->json = jsonx_parse_object(a->body, a->body_len, NULL);
-    const json_t *code = json_object_get(a->json, "code"), *success = json_object_get(a->json, "success");
+    const json_t *code = json_object_get(a->json, "code"),
+                 *success = json_object_get(a->json, "success");
     if (!json_is_integer(code) || !json_is_boolean(success))
         return;
-    const json_t *message = json_object_get(a->json, "message"), *data = json_object_get(a->json, "data");
+    const json_t *message = json_object_get(a->json, "message"),
+                 *data = json_object_get(a->json, "data");
     a->code = (int)json_integer_value(code);
     a->success = json_is_true(success);
     a->message = json_is_string(message) ? json_string_value(message) : "";

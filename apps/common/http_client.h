@@ -5,26 +5,27 @@
 #include <stddef.h>
 
 struct http_call {
-    const char *method;       /* "GET", "POST" */
+    const char *method; /* "GET", "POST" */
     const char *url;
-    const json_t *json;       /* body; borrowed; NULL: none */
-    const char *form;         /* or an encoded form body */
-    const char *traceparent;  /* NULL: none */
+    const json_t *json;          /* body; borrowed; NULL: none */
+    const char *form;            /* or an encoded form body */
+    const char *traceparent;     /* NULL: none */
     const char *idempotency_key; /* NULL: none */
-    int64_t timeout_ms;       /* whole call, per attempt; 0: 1000 */
-    bool retry_on_timeout;    /* once more after a timeout: only for calls the callee makes idempotent */
-    size_t answer_max;        /* 0: 1 MiB */
+    int64_t timeout_ms;          /* whole call, per attempt; 0: 1000 */
+    bool
+        retry_on_timeout; /* once more after a timeout: only for calls the callee makes idempotent */
+    size_t answer_max;    /* 0: 1 MiB */
 };
 struct http_answer {
-    int status;               /* HTTP status, always set on success */
-    char *body;               /* NUL-terminated */
+    int status; /* HTTP status, always set on success */
+    char *body; /* NUL-terminated */
     size_t body_len;
     /* When the body is the shop's envelope: */
-    json_t *json;             /* the whole, or NULL */
+    json_t *json; /* the whole, or NULL */
     bool success;
-    int code;                 /* CODE_* ; 0 when there is no envelope */
-    const char *message;      /* "" when there is none */
-    const json_t *data;       /* {} or NULL */
+    int code;            /* CODE_* ; 0 when there is no envelope */
+    const char *message; /* "" when there is none */
+    const json_t *data;  /* {} or NULL */
 };
 /* 0: an answer came, whatever its status. Errors: APP_E_DOWN not connected, nothing was sent;
  * APP_E_TIMEOUT no answer in time, APP_E_UNKNOWN connection lost after sending (both: it may have

@@ -86,14 +86,17 @@ struct http_server {
 
 /* ---- answers ---- */
 
-static void answer_buffer(struct http_req *rq, int status, const char *type, char *text_take, size_t len)
+static void answer_buffer(struct http_req *rq, int status, const char *type, char *text_take,
+                          size_t len)
 {
     if (rq->status) { /* the second answer of one handler is a bug of the handler; the first one stands */
-        log_error("http_answered_twice", "route=%s status=%d", rq->route ? rq->route->pattern : "-", status);
+        log_error("http_answered_twice", "route=%s status=%d", rq->route ? rq->route->pattern : "-",
+                  status);
         free(text_take);
         return;
     }
-    struct MHD_Response *r = text_take ? MHD_create_response_from_buffer(len, text_take, MHD_RESPMEM_MUST_FREE) : NULL;
+    struct MHD_Response *r =
+        text_take ? MHD_create_response_from_buffer(len, text_take, MHD_RESPMEM_MUST_FREE) : NULL;
     if (!r) {
         free(text_take);
         static char empty[1];
@@ -106,10 +109,11 @@ static void answer_buffer(struct http_req *rq, int status, const char *type, cha
     rq->status = status;
 }
 
-static void answer_json(struct http_req *rq, int status, int code, const char *message, json_t *data_take)
+static void answer_json(struct http_req *rq, int status, int code, const char *message,
+                        json_t *data_take)
 {
-    json_t *j = json_pack("{s:b, s:i, s:s, s:o}", "success", code == CODE_OK, "code", code, "message", message, "data",
-                          data_take ? data_take : json_object());
+    json_t *j = json_pack("{s:b, s:i, s:s, s:o}", "success", code == CODE_OK, "code", code,
+                          "message", message, "data", data_take ? data_take : json_object());
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     answer_buffer(rq, status, "application/json", text, text ? strlen(text) : 0);
@@ -125,11 +129,13 @@ void http_ok(struct http_req *rq, json_t *data)
     http_ok_status(rq, 200, data);
 }
 
-static void refuse(struct http_req *rq, int status, int code, json_t *data, const char *fmt, va_list ap)
+static void refuse(struct http_req *rq, int status, int code, json_t *data, const char *fmt,
+                   va_list ap)
 {
     char detail[400], message[512];
     (void)vsnprintf(detail, sizeof detail, fmt, ap);
-    (void)snprintf(message, sizeof message, "%s%s%s", code_text(code), detail[0] ? ": " : "", detail);
+    (void)snprintf(message, sizeof message, "%s%s%s", code_text(code), detail[0] ? ": " : "",
+                   detail);
     answer_json(rq, status, code, message, data);
 }
 
@@ -166,10 +172,12 @@ void http_error(struct http_req *rq, const struct app_error *e)
     } else if (e->kind == APP_E_INVALID) {
         http_refuse(rq, CODE_BAD_PARAMETER, "%s", e->text);
     } else if (app_is_transient(e->kind) || app_is_unknown(e->kind)) {
-        log_warn("http_unavailable", "route=%s kind=%s error=%s", route, app_errno_name(e->kind), app_log_value(e->text));
+        log_warn("http_unavailable", "route=%s kind=%s error=%s", route, app_errno_name(e->kind),
+                 app_log_value(e->text));
         http_refuse(rq, CODE_ORDER_SAVE, "%s", "");
     } else {
-        log_error("http_failed", "route=%s kind=%s error=%s", route, app_errno_name(e->kind), app_log_value(e->text));
+        log_error("http_failed", "route=%s kind=%s error=%s", route, app_errno_name(e->kind),
+                  app_log_value(e->text));
         http_refuse(rq, CODE_FAIL, "%s", "");
     }
 }
@@ -331,7 +339,10 @@ static bool append(struct http_req *rq, const char *data, size_t n)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* Decodes in place; false for a bad escape or a NUL. */
@@ -396,12 +407,14 @@ static bool prepare(struct http_req *rq)
         http_refuse(rq, CODE_BAD_PARAMETER, "the header Idempotency-Key must hold a uuid");
         return false;
     }
-    if ((rq->route->flags & HTTP_JSON) && !(rq->json = jsonx_parse_object(rq->body ? rq->body : "", rq->body_len, &e))) {
+    if ((rq->route->flags & HTTP_JSON) &&
+        !(rq->json = jsonx_parse_object(rq->body ? rq->body : "", rq->body_len, &e))) {
         http_refuse(rq, CODE_BAD_PARAMETER, "body: %s", e.text);
         return false;
     }
     if ((rq->route->flags & HTTP_FORM) && !parse_form(rq)) {
-        http_refuse(rq, CODE_BAD_PARAMETER, "body: not an urlencoded form of at most %d fields", FORM_MAX);
+        http_refuse(rq, CODE_BAD_PARAMETER, "body: not an urlencoded form of at most %d fields",
+                    FORM_MAX);
         return false;
     }
     return true;
@@ -414,10 +427,13 @@ static void observe(const struct http_req *rq)
     char labels[192];
     const char *pattern = rq->route ? rq->route->pattern : "none";
     (void)snprintf(labels, sizeof labels, "route=\"%.100s\",status=\"%d\"", pattern, rq->status);
-    metric_add(metrics_counter(rq->server->metrics, "shop_http_requests_total", "HTTP requests answered", labels), 1);
+    metric_add(metrics_counter(rq->server->metrics, "shop_http_requests_total",
+                               "HTTP requests answered", labels),
+               1);
     (void)snprintf(labels, sizeof labels, "route=\"%.100s\"", pattern);
-    metric_observe_us(metrics_histogram(rq->server->metrics, "shop_http_ms", "time to answer", labels),
-                      timing_mono_us() - rq->start_us);
+    metric_observe_us(
+        metrics_histogram(rq->server->metrics, "shop_http_ms", "time to answer", labels),
+        timing_mono_us() - rq->start_us);
 }
 
 static void handle(struct http_req *rq)
@@ -493,7 +509,8 @@ static struct http_req *req_new(struct http_server *s, struct MHD_Connection *co
     return rq;
 }
 
-static void on_completed(void *arg, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
+static void on_completed(void *arg, struct MHD_Connection *conn, void **con_cls,
+                         enum MHD_RequestTerminationCode why)
 {
     (void)conn;
     (void)why;
@@ -528,8 +545,8 @@ static size_t announced_length(const struct http_req *rq)
     return s ? (size_t)strtoull(s, NULL, 10) : 0;
 }
 
-static enum MHD_Result on_headers(struct http_server *s, struct MHD_Connection *conn, const char *url, const char *method,
-                                  void **con_cls)
+static enum MHD_Result on_headers(struct http_server *s, struct MHD_Connection *conn,
+                                  const char *url, const char *method, void **con_cls)
 {
     bool draining;
     struct http_req *rq = req_new(s, conn, &draining);
@@ -550,8 +567,9 @@ static enum MHD_Result on_headers(struct http_server *s, struct MHD_Connection *
     return MHD_YES;
 }
 
-static enum MHD_Result on_access(void *arg, struct MHD_Connection *conn, const char *url, const char *method,
-                                 const char *version, const char *data, size_t *data_len, void **con_cls)
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *conn, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *data_len, void **con_cls)
 {
     (void)version;
     struct http_req *rq = *con_cls;
@@ -588,12 +606,14 @@ static int resolve(const char *listen, struct sockaddr_storage *out, bool *v6, s
     const char *colon = strrchr(listen, ':');
     char host[128];
     size_t n = colon ? (size_t)(colon - listen) : 0;
-    if (!colon || n >= sizeof host || strspn(colon + 1, "0123456789") != strlen(colon + 1) || strlen(colon + 1) < 1 ||
-        strlen(colon + 1) > 5 || strtol(colon + 1, NULL, 10) > 65535)
-        return app_fail(e, APP_E_CONFIG, "listen \"%s\": expected HOST:PORT with a port from 0 to 65535", listen);
+    if (!colon || n >= sizeof host || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        strlen(colon + 1) < 1 || strlen(colon + 1) > 5 || strtol(colon + 1, NULL, 10) > 65535)
+        return app_fail(e, APP_E_CONFIG,
+                        "listen \"%s\": expected HOST:PORT with a port from 0 to 65535", listen);
     const bool brackets = n >= 2 && listen[0] == '[' && listen[n - 1] == ']';
     (void)snprintf(host, sizeof host, "%.*s", (int)(brackets ? n - 2 : n), listen + brackets);
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found;
     const int rc = getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &found);
     if (rc != 0)
@@ -614,24 +634,28 @@ static void describe_address(struct http_server *s, const struct sockaddr_storag
     (void)snprintf(s->address, sizeof s->address, v6 ? "[%s]:%d" : "%s:%d", host, s->port);
 }
 
-static int start_daemon(struct http_server *s, const struct http_server_options *o, struct app_error *e)
+static int start_daemon(struct http_server *s, const struct http_server_options *o,
+                        struct app_error *e)
 {
     struct sockaddr_storage address = {.ss_family = 0};
     bool v6 = false;
     const int rc = resolve(o->listen, &address, &v6, e);
     if (rc)
         return rc;
-    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
-                           (v6 ? MHD_USE_IPv6 : 0u);
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                           MHD_USE_ERROR_LOG | (v6 ? MHD_USE_IPv6 : 0u);
     const int64_t idle_s = ((o->idle_ms > 0 ? o->idle_ms : 30000) + 999) / 1000;
-    s->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_SOCK_ADDR,
-        (struct sockaddr *)&address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_THREAD_POOL_SIZE,
-        (unsigned)LOOP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(o->connections_max > LOOP_THREADS ? o->connections_max : 1024), MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32 * 1024, MHD_OPTION_END);
+    s->daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER,
+                         on_library_log, NULL, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
+                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_THREAD_POOL_SIZE,
+                         (unsigned)LOOP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned)(o->connections_max > LOOP_THREADS ? o->connections_max : 1024),
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)idle_s,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32 * 1024, MHD_OPTION_END);
     if (!s->daemon)
-        return app_fail(e, APP_E_IO, "cannot listen on %s: is the port free and allowed?", o->listen);
+        return app_fail(e, APP_E_IO, "cannot listen on %s: is the port free and allowed?",
+                        o->listen);
     s->port = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
     describe_address(s, &address, v6);
     return APP_OK;
@@ -648,7 +672,8 @@ static void stop_workers(struct http_server *s)
     s->n_workers = 0;
 }
 
-int http_server_start(const struct http_server_options *o, struct http_server **out, struct app_error *e)
+int http_server_start(const struct http_server_options *o, struct http_server **out,
+                      struct app_error *e)
 {
     struct http_server *s = calloc(1, sizeof *s);
     if (!s)

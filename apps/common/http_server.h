@@ -25,11 +25,11 @@ enum {
     HTTP_INTERNAL = 8    /* served on the internal port only */
 };
 struct http_route {
-    const char *method;   /* "GET", "POST" */
-    const char *pattern;  /* "/v1/orders/{id}/cancel"; a {name} takes one non-empty path segment */
+    const char *method;  /* "GET", "POST" */
+    const char *pattern; /* "/v1/orders/{id}/cancel"; a {name} takes one non-empty path segment */
     http_handler handler;
     unsigned flags;
-    size_t body_max;      /* 0: 64 KiB */
+    size_t body_max; /* 0: 64 KiB */
 };
 
 /* Routes that share a state; the first table with a matching route wins. */
@@ -39,16 +39,17 @@ struct http_table {
 };
 
 struct http_server_options {
-    const char *listen;            /* "127.0.0.1:8080", "[::1]:0"; port 0 picks a free one */
-    bool internal;                 /* also serves the HTTP_INTERNAL routes; otherwise those are 404 */
-    struct http_table tables[2];   /* the second may be empty */
-    int workers;                   /* 0: 8 */
-    int queue_max;                 /* requests waiting for a worker; 0: 256 */
-    int connections_max;           /* 0: 1024 */
-    int64_t idle_ms;               /* silent connections are closed; 0: 30000 */
-    struct metrics *metrics;       /* counts and times per route */
+    const char *listen;          /* "127.0.0.1:8080", "[::1]:0"; port 0 picks a free one */
+    bool internal;               /* also serves the HTTP_INTERNAL routes; otherwise those are 404 */
+    struct http_table tables[2]; /* the second may be empty */
+    int workers;                 /* 0: 8 */
+    int queue_max;               /* requests waiting for a worker; 0: 256 */
+    int connections_max;         /* 0: 1024 */
+    int64_t idle_ms;             /* silent connections are closed; 0: 30000 */
+    struct metrics *metrics;     /* counts and times per route */
 };
-int http_server_start(const struct http_server_options *o, struct http_server **out, struct app_error *e) APP_CHECK;
+int http_server_start(const struct http_server_options *o, struct http_server **out,
+                      struct app_error *e) APP_CHECK;
 int http_server_port(const struct http_server *s);
 /* "127.0.0.1:18080" as bound. */
 const char *http_server_address(const struct http_server *s);
@@ -58,13 +59,14 @@ void http_server_drain(struct http_server *s, int64_t timeout_ms);
 void http_server_free(struct http_server *s);
 
 /* The request; everything is borrowed until the handler returns. */
-const char *http_path(const struct http_req *rq, const char *name);    /* {name}, percent-decoded; "" when absent */
-const char *http_query(const struct http_req *rq, const char *name);   /* ?name=; NULL when absent */
-const char *http_header(const struct http_req *rq, const char *name);  /* NULL when absent */
-const char *http_idempotency_key(const struct http_req *rq);           /* lower-case uuid */
-const char *http_traceparent(const struct http_req *rq);               /* a well-formed W3C one or NULL */
-const json_t *http_json(const struct http_req *rq);                    /* with HTTP_JSON: an object, else NULL */
-const char *http_body(const struct http_req *rq, size_t *len);         /* raw bytes, NUL-terminated */
+const char *http_path(const struct http_req *rq,
+                      const char *name); /* {name}, percent-decoded; "" when absent */
+const char *http_query(const struct http_req *rq, const char *name);  /* ?name=; NULL when absent */
+const char *http_header(const struct http_req *rq, const char *name); /* NULL when absent */
+const char *http_idempotency_key(const struct http_req *rq);          /* lower-case uuid */
+const char *http_traceparent(const struct http_req *rq); /* a well-formed W3C one or NULL */
+const json_t *http_json(const struct http_req *rq);      /* with HTTP_JSON: an object, else NULL */
+const char *http_body(const struct http_req *rq, size_t *len); /* raw bytes, NUL-terminated */
 /* With HTTP_FORM: decoded pairs, at most 64. */
 size_t http_form(const struct http_req *rq, const struct sign_param **out);
 const char *http_form_value(const struct http_req *rq, const char *name); /* NULL when absent */
@@ -77,7 +79,8 @@ void http_ok_status(struct http_req *rq, int status, json_t *data);
 /* The code's own HTTP status; the message is the code's text, followed by ": " and fmt unless fmt is "". */
 void http_refuse(struct http_req *rq, int code, const char *fmt, ...) APP_PRINTF(3, 4);
 /* The same with data (taken). */
-void http_refuse_data(struct http_req *rq, int code, json_t *data, const char *fmt, ...) APP_PRINTF(4, 5);
+void http_refuse_data(struct http_req *rq, int code, json_t *data, const char *fmt, ...)
+    APP_PRINTF(4, 5);
 /* Maps an error: REFUSED its code; INVALID -1; transient and unknown 503 with code 10004 (text is logged,
  * not shown); anything else 500 with code 0. */
 void http_error(struct http_req *rq, const struct app_error *e);

@@ -52,7 +52,8 @@ int ids_next(struct ids *g, int64_t *out, struct app_error *e)
     }
     pthread_mutex_unlock(&g->lock);
     if (ahead > AHEAD_MAX_MS)
-        return app_fail(e, APP_E_BUSY, "the system clock went back by %lld ms: ids resume when it has caught up",
+        return app_fail(e, APP_E_BUSY,
+                        "the system clock went back by %lld ms: ids resume when it has caught up",
                         (long long)ahead);
     *out = ms << 22 | (int64_t)g->instance << 12 | sequence;
     return APP_OK;

@@ -17,8 +17,10 @@ struct ids {
 /* wall_ms NULL: timing_wall_ms. instance 0..IDS_INSTANCE_MAX. */
 void ids_init(struct ids *g, int instance, int64_t (*wall_ms)(void));
 void ids_fini(struct ids *g);
-int ids_next(struct ids *g, int64_t *out, struct app_error *e) APP_CHECK; /* APP_E_BUSY: clock went back */
+int ids_next(struct ids *g, int64_t *out,
+             struct app_error *e) APP_CHECK; /* APP_E_BUSY: clock went back */
 
 #define ID_TEXT_MAX 24
 const char *id_text(int64_t id, char out[ID_TEXT_MAX]); /* decimal, returns out */
-bool id_parse(const char *s, int64_t *out); /* 1 to 19 digits, 0 < id <= INT64_MAX; no sign, no blanks */
+bool id_parse(const char *s,
+              int64_t *out); /* 1 to 19 digits, 0 < id <= INT64_MAX; no sign, no blanks */

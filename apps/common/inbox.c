@@ -28,7 +28,8 @@ static const struct db_stmt INSERT_ROW = {
     "INSERT INTO mq_consumer_log(group_name, tag, msg_key, msg_id, reconsume_times, outcome) "
     "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"};
 static const struct db_stmt READ_OUTCOME = {
-    "kit_inbox_read", "SELECT outcome FROM mq_consumer_log WHERE group_name = $1 AND tag = $2 AND msg_key = $3"};
+    "kit_inbox_read",
+    "SELECT outcome FROM mq_consumer_log WHERE group_name = $1 AND tag = $2 AND msg_key = $3"};
 static const struct db_stmt SET_OUTCOME = {
     "kit_inbox_outcome",
     "UPDATE mq_consumer_log SET outcome = $4 WHERE group_name = $1 AND tag = $2 AND msg_key = $3"};
@@ -44,8 +45,8 @@ struct work {
 int inbox_record(struct db_conn *c, const struct inbox_msg *m, const char *outcome, bool *fresh)
 {
     int64_t n;
-    const int rc = db_exec(c, &INSERT_ROW, &n, db_text(m->group), db_text(m->tag), db_text(m->key), db_text(m->msg_id),
-                           db_i64(m->reconsume_times), db_text(outcome));
+    const int rc = db_exec(c, &INSERT_ROW, &n, db_text(m->group), db_text(m->tag), db_text(m->key),
+                           db_text(m->msg_id), db_i64(m->reconsume_times), db_text(outcome));
     *fresh = rc == APP_OK && n == 1;
     return rc;
 }
@@ -53,7 +54,8 @@ int inbox_record(struct db_conn *c, const struct inbox_msg *m, const char *outco
 static int read_outcome(struct db_conn *c, struct work *w)
 {
     struct db_rows rows;
-    const int rc = db_query(c, &READ_OUTCOME, &rows, db_text(w->m->group), db_text(w->m->tag), db_text(w->m->key));
+    const int rc = db_query(c, &READ_OUTCOME, &rows, db_text(w->m->group), db_text(w->m->tag),
+                            db_text(w->m->key));
     if (rc)
         return rc;
     (void)snprintf(w->outcome, sizeof w->outcome, "%s", db_get_text(&rows, 0, "outcome"));
@@ -71,7 +73,8 @@ static int tx_body(struct db_conn *c, void *arg)
         return read_outcome(c, w);
     rc = w->h->effect(c, w->m, w->outcome, w->in->arg);
     if (rc == APP_OK && strcmp(w->outcome, "ok") != 0)
-        rc = db_exec(c, &SET_OUTCOME, NULL, db_text(w->m->group), db_text(w->m->tag), db_text(w->m->key), db_text(w->outcome));
+        rc = db_exec(c, &SET_OUTCOME, NULL, db_text(w->m->group), db_text(w->m->tag),
+                     db_text(w->m->key), db_text(w->outcome));
     return rc;
 }
 
@@ -81,17 +84,20 @@ static const char *story(const struct app_error *e)
     return app_log_value(e->text[0] ? e->text : app_errno_name(e->kind));
 }
 
-static enum inbox_result later(const struct inbox_msg *m, const char *step, const struct app_error *e)
+static enum inbox_result later(const struct inbox_msg *m, const char *step,
+                               const struct app_error *e)
 {
-    log_warn("consume_later", "group=%s tag=%s key=%s times=%d step=%s error=%s", m->group, m->tag, app_log_value(m->key),
-             m->reconsume_times, step, story(e));
+    log_warn("consume_later", "group=%s tag=%s key=%s times=%d step=%s error=%s", m->group, m->tag,
+             app_log_value(m->key), m->reconsume_times, step, story(e));
     return INBOX_LATER;
 }
 
-static enum inbox_result dead(const char *group, const struct inbox_delivery *d, const struct app_error *e)
+static enum inbox_result dead(const char *group, const struct inbox_delivery *d,
+                              const struct app_error *e)
 {
-    log_error("consume_dead", "group=%s tag=%s key=%s msg_id=%s bytes=%zu error=%s", group, app_log_value(d->tag),
-              app_log_value(d->key), app_log_value(d->msg_id), d->body_len, story(e));
+    log_error("consume_dead", "group=%s tag=%s key=%s msg_id=%s bytes=%zu error=%s", group,
+              app_log_value(d->tag), app_log_value(d->key), app_log_value(d->msg_id), d->body_len,
+              story(e));
     return INBOX_DEAD;
 }
 
@@ -119,23 +125,26 @@ static const struct inbox_handler *find_handler(const struct inbox *in, enum eve
 }
 
 /* Decodes and checks that tag, key and body belong together. */
-static int parse(const struct inbox *in, const struct inbox_delivery *d, struct envelope *v, struct work *w, struct app_error *e)
+static int parse(const struct inbox *in, const struct inbox_delivery *d, struct envelope *v,
+                 struct work *w, struct app_error *e)
 {
     const int rc = envelope_decode(d->body, d->body_len, v, e);
     if (rc)
         return rc;
     w->h = find_handler(in, v->event);
     if (!w->h || !d->tag || strcmp(d->tag, event_tag(v->event)) != 0)
-        return app_fail(e, APP_E_INVALID, "event %s with tag %s: not for group %s", event_tag(v->event), app_log_value(d->tag),
-                        in->group);
+        return app_fail(e, APP_E_INVALID, "event %s with tag %s: not for group %s",
+                        event_tag(v->event), app_log_value(d->tag), in->group);
     char key[ENVELOPE_KEY_MAX];
     envelope_key(v, key);
     if (!d->key || strcmp(d->key, key) != 0)
-        return app_fail(e, APP_E_INVALID, "message key %s, but its body says %s", app_log_value(d->key), key);
+        return app_fail(e, APP_E_INVALID, "message key %s, but its body says %s",
+                        app_log_value(d->key), key);
     return APP_OK;
 }
 
-static void count(const struct inbox *in, const char *tag, enum inbox_result r, bool fresh, int64_t us)
+static void count(const struct inbox *in, const char *tag, enum inbox_result r, bool fresh,
+                  int64_t us)
 {
     static const char *const results[] = {"success", "later", "dead"};
     char labels[160];
@@ -143,7 +152,8 @@ static void count(const struct inbox *in, const char *tag, enum inbox_result r, 
                    r == INBOX_SUCCESS && !fresh ? "duplicate" : results[r]);
     metric_add(metrics_counter(in->metrics, "shop_consumed_total", "messages consumed", labels), 1);
     (void)snprintf(labels, sizeof labels, "group=\"%s\",tag=\"%s\"", in->group, tag);
-    metric_observe_us(metrics_histogram(in->metrics, "shop_consume_ms", "time to consume a message", labels), us);
+    metric_observe_us(
+        metrics_histogram(in->metrics, "shop_consume_ms", "time to consume a message", labels), us);
 }
 
 enum inbox_result inbox_handle(const struct inbox *in, const struct inbox_delivery *d)
@@ -156,8 +166,13 @@ enum inbox_result inbox_handle(const struct inbox *in, const struct inbox_delive
         count(in, "unreadable", INBOX_DEAD, true, timing_mono_us() - start);
         return dead(in->group, d, &e);
     }
-    const struct inbox_msg m = {.group = in->group, .tag = d->tag, .key = d->key, .msg_id = d->msg_id,
-                                .reconsume_times = d->reconsume_times, .traceparent = d->traceparent, .v = &v};
+    const struct inbox_msg m = {.group = in->group,
+                                .tag = d->tag,
+                                .key = d->key,
+                                .msg_id = d->msg_id,
+                                .reconsume_times = d->reconsume_times,
+                                .traceparent = d->traceparent,
+                                .v = &v};
     w.m = &m;
     const char *step = "run";
     int rc = w.h->run ? w.h->run(&m, in->arg, &e) : run_effect(&w, &step, &e);
@@ -170,7 +185,7 @@ enum inbox_result inbox_handle(const struct inbox *in, const struct inbox_delive
                                                       : later(&m, step, &e);
     count(in, d->tag, r, w.fresh, timing_mono_us() - start);
     if (r == INBOX_SUCCESS)
-        log_debug("consumed", "group=%s tag=%s key=%s fresh=%d outcome=%s", in->group, d->tag, d->key, w.fresh,
-                  app_log_value(w.outcome));
+        log_debug("consumed", "group=%s tag=%s key=%s fresh=%d outcome=%s", in->group, d->tag,
+                  d->key, w.fresh, app_log_value(w.outcome));
     return r;
 }

@@ -31,11 +31,12 @@ enum inbox_result { INBOX_SUCCESS, INBOX_LATER, INBOX_DEAD };
  *   APP_E_INVALID  roll back, dead letter: it can never succeed
  *   other errors   roll back, deliver again later
  * May run several times (db_tx). */
-typedef int (*inbox_effect)(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX],
-                            void *arg);
+typedef int (*inbox_effect)(struct db_conn *c, const struct inbox_msg *m,
+                            char outcome[INBOX_OUTCOME_MAX], void *arg);
 /* Sends what follows from the committed state; `outcome` is the stored one, also for a duplicate. Reads
  * anything else it needs from the database itself. Must be repeatable. */
-typedef int (*inbox_emit)(const struct inbox_msg *m, const char *outcome, void *arg, struct app_error *e);
+typedef int (*inbox_emit)(const struct inbox_msg *m, const char *outcome, void *arg,
+                          struct app_error *e);
 /* Instead of effect and emit, for a handler that must call out between two transactions (refund): it
  * gates on the state of its own row, not on the inbox, and calls inbox_record in its last transaction. */
 typedef int (*inbox_run)(const struct inbox_msg *m, void *arg, struct app_error *e);
@@ -43,13 +44,14 @@ typedef int (*inbox_run)(const struct inbox_msg *m, void *arg, struct app_error 
 struct inbox_handler { /* one per event a group handles */
     enum event event;
     inbox_effect effect;
-    inbox_emit emit;   /* NULL: nothing to send */
-    inbox_run run;     /* set: effect and emit are not used */
+    inbox_emit emit; /* NULL: nothing to send */
+    inbox_run run;   /* set: effect and emit are not used */
 };
 #define INBOX_HANDLERS_MAX 4
 struct inbox {
     const char *group, *topic;
-    struct inbox_handler handlers[INBOX_HANDLERS_MAX]; /* ended by event EVENT_none; gives the tag expression */
+    struct inbox_handler
+        handlers[INBOX_HANDLERS_MAX]; /* ended by event EVENT_none; gives the tag expression */
     struct db *db;
     void *arg;
     struct metrics *metrics; /* NULL: none */
@@ -65,4 +67,5 @@ struct inbox_delivery {
 enum inbox_result inbox_handle(const struct inbox *in, const struct inbox_delivery *d);
 
 /* *fresh: the row is new. For run handlers; outcome as above. */
-int inbox_record(struct db_conn *c, const struct inbox_msg *m, const char *outcome, bool *fresh) APP_CHECK;
+int inbox_record(struct db_conn *c, const struct inbox_msg *m, const char *outcome,
+                 bool *fresh) APP_CHECK;

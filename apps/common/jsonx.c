@@ -17,7 +17,8 @@ json_t *jsonx_parse_object(const char *text, size_t len, struct app_error *e)
     json_error_t err;
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &err);
     if (!j) {
-        (void)app_fail(e, APP_E_INVALID, "not JSON: %s (line %d, column %d)", err.text, err.line, err.column);
+        (void)app_fail(e, APP_E_INVALID, "not JSON: %s (line %d, column %d)", err.text, err.line,
+                       err.column);
         return NULL;
     }
     if (json_is_object(j))
@@ -63,8 +64,9 @@ void jsonx_complain(struct jsonx_reader *r, const char *member, const char *fmt,
 static const char *type_text(const json_t *v)
 {
     static const char *const names[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "a string", [JSON_INTEGER] = "an integer",
-        [JSON_REAL] = "a fraction",  [JSON_TRUE] = "true",      [JSON_FALSE] = "false",     [JSON_NULL] = "null"};
+        [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "an array",  [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "an integer", [JSON_REAL] = "a fraction", [JSON_TRUE] = "true",
+        [JSON_FALSE] = "false",        [JSON_NULL] = "null"};
     return v ? names[json_typeof(v)] : "nothing";
 }
 
@@ -84,11 +86,13 @@ int64_t jsonx_int(struct jsonx_reader *r, const char *member, int64_t min, int64
     const int64_t i = json_integer_value(v);
     if (i >= min && i <= max)
         return i;
-    jsonx_complain(r, member, "%lld is not within %lld and %lld", (long long)i, (long long)min, (long long)max);
+    jsonx_complain(r, member, "%lld is not within %lld and %lld", (long long)i, (long long)min,
+                   (long long)max);
     return 0;
 }
 
-int64_t jsonx_int_or(struct jsonx_reader *r, const char *member, int64_t min, int64_t max, int64_t dflt)
+int64_t jsonx_int_or(struct jsonx_reader *r, const char *member, int64_t min, int64_t max,
+                     int64_t dflt)
 {
     return jsonx_has(r, member) ? jsonx_int(r, member, min, max) : dflt;
 }
@@ -136,7 +140,8 @@ const char *jsonx_text(struct jsonx_reader *r, const char *member, size_t min_le
     return "";
 }
 
-const char *jsonx_text_or(struct jsonx_reader *r, const char *member, size_t max_len, const char *dflt)
+const char *jsonx_text_or(struct jsonx_reader *r, const char *member, size_t max_len,
+                          const char *dflt)
 {
     return jsonx_has(r, member) ? jsonx_text(r, member, 0, max_len) : dflt;
 }
@@ -159,7 +164,8 @@ struct jsonx_reader jsonx_item(struct jsonx_reader *r, const char *member, size_
 {
     const json_t *v = json_array_get(json_object_get(r->at, member), i);
     struct jsonx_reader item = {.at = v, .up = r};
-    const int n = snprintf(item.path, sizeof item.path, "%s%s%s[%zu]", r->path, r->path[0] ? "." : "", member, i);
+    const int n = snprintf(item.path, sizeof item.path, "%s%s%s[%zu]", r->path,
+                           r->path[0] ? "." : "", member, i);
     APP_ASSERT(n > 0 && (size_t)n < sizeof item.path);
     if (!json_is_object(v)) {
         char name[48];

@@ -33,7 +33,8 @@ static struct {
     enum log_level min;
     struct rate rates[EVENTS_MAX];
     int next_rate;
-} the_log = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = STDERR_FILENO, .name = "-", .min = LOG_LEVEL_INFO};
+} the_log = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .fd = STDERR_FILENO, .name = "-", .min = LOG_LEVEL_INFO};
 
 static int open_file(const char *path)
 {
@@ -130,7 +131,8 @@ void app_log_event(enum log_level level, const char *event, const char *fields, 
     pthread_mutex_lock(&the_log.lock);
     int dropped = 0;
     if (level < LOG_LEVEL_WARN || rate_pass(event, now / 1000, &dropped)) {
-        int n = snprintf(line, sizeof line, "%s %s [%s] event=%s ", stamp, level_names[level], the_log.name, event);
+        int n = snprintf(line, sizeof line, "%s %s [%s] event=%s ", stamp, level_names[level],
+                         the_log.name, event);
         va_list ap;
         va_start(ap, fields);
         n += vsnprintf(line + n, sizeof line - (size_t)n, fields, ap);

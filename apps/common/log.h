@@ -9,13 +9,15 @@
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 
 /* path NULL or "-": stderr. name: the service, e.g. "stock". Process-wide, like stderr itself. */
-int app_log_open(const char *path, const char *name, enum log_level min, struct app_error *e) APP_CHECK;
+int app_log_open(const char *path, const char *name, enum log_level min,
+                 struct app_error *e) APP_CHECK;
 void app_log_close(void);
 /* Reopens the file, for log rotation (SIGHUP). */
 void app_log_reopen(void);
 
 /* fields: printf format of "key=value key=value"; use app_log_value for text from outside. */
-void app_log_event(enum log_level level, const char *event, const char *fields, ...) APP_PRINTF(3, 4);
+void app_log_event(enum log_level level, const char *event, const char *fields, ...)
+    APP_PRINTF(3, 4);
 #define log_debug(...) app_log_event(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) app_log_event(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warn(...) app_log_event(LOG_LEVEL_WARN, __VA_ARGS__)

@@ -14,7 +14,8 @@
 
 enum type { COUNTER, GAUGE, HISTOGRAM };
 
-static const int64_t bounds_us[] = {1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000};
+static const int64_t bounds_us[] = {1000,   2000,   5000,    10000,   20000,   50000,   100000,
+                                    200000, 500000, 1000000, 2000000, 5000000, 10000000};
 #define BUCKETS (sizeof bounds_us / sizeof *bounds_us)
 
 struct metric {
@@ -62,7 +63,8 @@ void metrics_free(struct metrics *m)
     free(m);
 }
 
-static struct metric *metric_new(enum type type, const char *name, const char *help, const char *labels)
+static struct metric *metric_new(enum type type, const char *name, const char *help,
+                                 const char *labels)
 {
     struct metric *s = calloc(1, sizeof *s);
     if (!s)
@@ -93,7 +95,8 @@ static struct metric *insert(struct metrics *m, struct metric *s)
     return s;
 }
 
-static struct metric *get(struct metrics *m, enum type type, const char *name, const char *help, const char *labels)
+static struct metric *get(struct metrics *m, enum type type, const char *name, const char *help,
+                          const char *labels)
 {
     if (!m)
         return &nowhere;
@@ -111,17 +114,20 @@ static struct metric *get(struct metrics *m, enum type type, const char *name, c
     return found ? found : &m->overflow;
 }
 
-struct metric *metrics_counter(struct metrics *m, const char *name, const char *help, const char *labels)
+struct metric *metrics_counter(struct metrics *m, const char *name, const char *help,
+                               const char *labels)
 {
     return get(m, COUNTER, name, help, labels);
 }
 
-struct metric *metrics_gauge(struct metrics *m, const char *name, const char *help, const char *labels)
+struct metric *metrics_gauge(struct metrics *m, const char *name, const char *help,
+                             const char *labels)
 {
     return get(m, GAUGE, name, help, labels);
 }
 
-struct metric *metrics_histogram(struct metrics *m, const char *name, const char *help, const char *labels)
+struct metric *metrics_histogram(struct metrics *m, const char *name, const char *help,
+                                 const char *labels)
 {
     return get(m, HISTOGRAM, name, help, labels);
 }
@@ -162,11 +168,15 @@ static void print_histogram(FILE *f, const struct metric *s)
     int64_t sum = 0;
     for (size_t i = 0; i < BUCKETS; i++) {
         sum += atomic_load_explicit(&s->buckets[i], memory_order_relaxed);
-        fprintf(f, "%s_bucket{%s%sle=\"%g\"} %lld\n", s->name, s->labels, comma, (double)bounds_us[i] / 1000.0, (long long)sum);
+        fprintf(f, "%s_bucket{%s%sle=\"%g\"} %lld\n", s->name, s->labels, comma,
+                (double)bounds_us[i] / 1000.0, (long long)sum);
     }
-    fprintf(f, "%s_bucket{%s%sle=\"+Inf\"} %lld\n", s->name, s->labels, comma, (long long)(sum > count ? sum : count));
-    fprintf(f, "%s_sum%s%s%s %.3f\n", s->name, open, s->labels, close, (double)atomic_load(&s->value) / 1000.0);
-    fprintf(f, "%s_count%s%s%s %lld\n", s->name, open, s->labels, close, (long long)(sum > count ? sum : count));
+    fprintf(f, "%s_bucket{%s%sle=\"+Inf\"} %lld\n", s->name, s->labels, comma,
+            (long long)(sum > count ? sum : count));
+    fprintf(f, "%s_sum%s%s%s %.3f\n", s->name, open, s->labels, close,
+            (double)atomic_load(&s->value) / 1000.0);
+    fprintf(f, "%s_count%s%s%s %lld\n", s->name, open, s->labels, close,
+            (long long)(sum > count ? sum : count));
 }
 
 char *metrics_text(struct metrics *m)
@@ -185,10 +195,13 @@ char *metrics_text(struct metrics *m)
         if (s->type == HISTOGRAM)
             print_histogram(f, s);
         else
-            fprintf(f, s->labels[0] ? "%s{%s} %lld\n" : "%s%s %lld\n", s->name, s->labels, (long long)metric_value(s));
+            fprintf(f, s->labels[0] ? "%s{%s} %lld\n" : "%s%s %lld\n", s->name, s->labels,
+                    (long long)metric_value(s));
     }
-    fprintf(f, "# HELP shop_metrics_overflow updates of series past the registry's bound\n"
-               "# TYPE shop_metrics_overflow counter\nshop_metrics_overflow %lld\n", (long long)metric_value(&m->overflow));
+    fprintf(f,
+            "# HELP shop_metrics_overflow updates of series past the registry's bound\n"
+            "# TYPE shop_metrics_overflow counter\nshop_metrics_overflow %lld\n",
+            (long long)metric_value(&m->overflow));
     pthread_mutex_unlock(&m->lock);
     if (fclose(f) == 0)
         return text;

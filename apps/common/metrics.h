@@ -15,13 +15,16 @@ struct metric;
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
 /* labels: `route="/x",code="1"` or "" (copied). m NULL gives a series that goes nowhere. Never NULL. */
-struct metric *metrics_counter(struct metrics *m, const char *name, const char *help, const char *labels);
-struct metric *metrics_gauge(struct metrics *m, const char *name, const char *help, const char *labels);
+struct metric *metrics_counter(struct metrics *m, const char *name, const char *help,
+                               const char *labels);
+struct metric *metrics_gauge(struct metrics *m, const char *name, const char *help,
+                             const char *labels);
 /* Milliseconds, buckets 1 ms to 10 s. */
-struct metric *metrics_histogram(struct metrics *m, const char *name, const char *help, const char *labels);
-void metric_add(struct metric *s, int64_t n);  /* counter, gauge */
-void metric_set(struct metric *s, int64_t v);  /* gauge */
+struct metric *metrics_histogram(struct metrics *m, const char *name, const char *help,
+                                 const char *labels);
+void metric_add(struct metric *s, int64_t n);         /* counter, gauge */
+void metric_set(struct metric *s, int64_t v);         /* gauge */
 void metric_observe_us(struct metric *s, int64_t us); /* histogram */
-int64_t metric_value(const struct metric *s);  /* counter, gauge; count of a histogram */
+int64_t metric_value(const struct metric *s);         /* counter, gauge; count of a histogram */
 /* The whole exposition; malloc'd, NULL when memory is out. */
 char *metrics_text(struct metrics *m);

@@ -40,6 +40,6 @@ bool money_mul(int64_t price, int64_t quantity, int64_t *out)
 void money_text(int64_t cents, char out[MONEY_TEXT_MAX])
 {
     const uint64_t v = cents < 0 ? -(uint64_t)cents : (uint64_t)cents;
-    (void)snprintf(out, MONEY_TEXT_MAX, "%s%llu.%02llu", cents < 0 ? "-" : "", (unsigned long long)(v / 100),
-                   (unsigned long long)(v % 100));
+    (void)snprintf(out, MONEY_TEXT_MAX, "%s%llu.%02llu", cents < 0 ? "-" : "",
+                   (unsigned long long)(v / 100), (unsigned long long)(v % 100));
 }

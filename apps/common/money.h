@@ -2,7 +2,8 @@
 /* Money: int64 cents. Arithmetic refuses what does not fit instead of wrapping. */
 #include "apps/common/error.h"
 
-#define MONEY_MAX INT64_C(1000000000000000) /* 10^13 in the currency: far below any overflow of a sum */
+#define MONEY_MAX                                                                                  \
+    INT64_C(1000000000000000) /* 10^13 in the currency: far below any overflow of a sum */
 
 bool money_valid(int64_t cents); /* 0 <= cents <= MONEY_MAX */
 /* false when an operand or the result is outside [0, MONEY_MAX]. */

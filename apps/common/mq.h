@@ -19,13 +19,17 @@ struct mq_out {
     const char *topic, *tag, *key;
     const char *body;
     size_t body_len;
-    int delay_level;           /* 0: none */
-    const char *txn_id;        /* half of P2; NULL: none */
-    const char *traceparent;   /* NULL: none */
-    int64_t immunity_s;        /* half: no check-back before that; 0: the broker's default */
+    int delay_level;         /* 0: none */
+    const char *txn_id;      /* half of P2; NULL: none */
+    const char *traceparent; /* NULL: none */
+    int64_t immunity_s;      /* half: no check-back before that; 0: the broker's default */
 };
 /* Identifies a stored half until its END. */
-struct mq_half { int pattern; char id[64]; _Alignas(16) unsigned char opaque[512]; };
+struct mq_half {
+    int pattern;
+    char id[64];
+    _Alignas(16) unsigned char opaque[512];
+};
 
 struct mq_port {
     int (*send)(void *arg, const struct mq_out *m, struct app_error *e);
@@ -35,10 +39,10 @@ struct mq_port {
 };
 
 struct mq_options {
-    const char *namesrv;        /* "host:port;host:port" */
-    const char *name;           /* of the service: producer group "<name>_producer_group" */
-    int64_t send_timeout_ms;    /* 0: 3000 */
-    int consumer_threads;       /* per group; 0: 8 */
+    const char *namesrv;     /* "host:port;host:port" */
+    const char *name;        /* of the service: producer group "<name>_producer_group" */
+    int64_t send_timeout_ms; /* 0: 3000 */
+    int consumer_threads;    /* per group; 0: 8 */
     struct metrics *metrics;
     const struct mq_port *port; /* given: no client is made, consumers are only remembered */
 };
@@ -51,9 +55,10 @@ void mq_close(struct mq *m); /* after mq_stop_consumers; every sender has return
 /* Plain send; topic, tag and key follow from the event. 0: stored by the broker.
  * Errors: APP_E_INVALID a mandatory member is missing; APP_E_DOWN not sent; APP_E_BUSY;
  *   APP_E_TIMEOUT, APP_E_UNKNOWN may have been stored (consumers absorb duplicates: send again). */
-int mq_publish(struct mq *m, const struct envelope *v, const char *traceparent, struct app_error *e) APP_CHECK;
-int mq_publish_delayed(struct mq *m, const struct envelope *v, int delay_level, const char *traceparent,
-                       struct app_error *e) APP_CHECK;
+int mq_publish(struct mq *m, const struct envelope *v, const char *traceparent,
+               struct app_error *e) APP_CHECK;
+int mq_publish_delayed(struct mq *m, const struct envelope *v, int delay_level,
+                       const char *traceparent, struct app_error *e) APP_CHECK;
 
 /* Decides a half message whose END did not arrive; txn_id NULL: pattern P1. Read the verdict from
  * PostgreSQL or answer MQ_UNKNOWN. Any instance of the service may be asked. */

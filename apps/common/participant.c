@@ -10,7 +10,8 @@
 
 #include <stdio.h>
 
-int participant_cancel(const struct participant *p, struct db_conn *c, int64_t order_id, enum outcome *out)
+int participant_cancel(const struct participant *p, struct db_conn *c, int64_t order_id,
+                       enum outcome *out)
 {
     enum barrier_cancel b;
     int rc = barrier_cancel(c, order_id, p->branch, &b);
@@ -20,7 +21,8 @@ int participant_cancel(const struct participant *p, struct db_conn *c, int64_t o
     return rc;
 }
 
-static int cancel_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int cancel_effect(struct db_conn *c, const struct inbox_msg *m,
+                         char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
     enum outcome o;
     const int rc = participant_cancel(arg, c, m->v->order_id, &o);
@@ -28,16 +30,27 @@ static int cancel_effect(struct db_conn *c, const struct inbox_msg *m, char outc
     return rc;
 }
 
-static int cancel_emit(const struct inbox_msg *m, const char *outcome, void *arg, struct app_error *e)
+static int cancel_emit(const struct inbox_msg *m, const char *outcome, void *arg,
+                       struct app_error *e)
 {
     const struct participant *p = arg;
-    const struct envelope ack = {.event = EVENT_cancel_ack, .has = ENV_BRANCH | ENV_OUTCOME, .order_id = m->v->order_id,
-                                 .attempt = m->v->attempt, .branch = p->branch, .outcome = outcome_of_text(outcome)};
+    const struct envelope ack = {.event = EVENT_cancel_ack,
+                                 .has = ENV_BRANCH | ENV_OUTCOME,
+                                 .order_id = m->v->order_id,
+                                 .attempt = m->v->attempt,
+                                 .branch = p->branch,
+                                 .outcome = outcome_of_text(outcome)};
     return mq_publish(p->mq, &ack, m->traceparent, e);
 }
 
-void participant_inbox(struct participant *p, const char *group, struct db *db, struct metrics *metrics, struct inbox *out)
+void participant_inbox(struct participant *p, const char *group, struct db *db,
+                       struct metrics *metrics, struct inbox *out)
 {
-    *out = (struct inbox){.group = group, .topic = TOPIC_ORDER, .db = db, .arg = p, .metrics = metrics,
-                          .handlers = {{.event = EVENT_order_cancel, .effect = cancel_effect, .emit = cancel_emit}}};
+    *out = (struct inbox){
+        .group = group,
+        .topic = TOPIC_ORDER,
+        .db = db,
+        .arg = p,
+        .metrics = metrics,
+        .handlers = {{.event = EVENT_order_cancel, .effect = cancel_effect, .emit = cancel_emit}}};
 }

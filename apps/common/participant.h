@@ -12,7 +12,8 @@ struct participant {
     struct mq *mq;
 };
 /* Fills *out; p and what it points to live as long as the inbox is registered. */
-void participant_inbox(struct participant *p, const char *group, struct db *db, struct metrics *metrics,
-                       struct inbox *out);
+void participant_inbox(struct participant *p, const char *group, struct db *db,
+                       struct metrics *metrics, struct inbox *out);
 /* The same without a message, for tests and for a verdict learned in another way. */
-int participant_cancel(const struct participant *p, struct db_conn *c, int64_t order_id, enum outcome *out) APP_CHECK;
+int participant_cancel(const struct participant *p, struct db_conn *c, int64_t order_id,
+                       enum outcome *out) APP_CHECK;

@@ -28,9 +28,15 @@ static const struct schema_file {
     int version;
     const char *schema; /* services that need it; NULL: none by itself */
 } files[] = {
-    {"000_kit.sql", ONCE, 1, NULL},      {"ord.sql", ONCE, 1, "ord"},   {"stk.sql", ONCE, 1, "stk"},
-    {"cpn.sql", ONCE, 1, "cpn"},         {"usr.sql", ONCE, 1, "usr"},   {"pay.sql", ONCE, 1, "pay"},
-    {"plog.sql", ONCE, 1, "plog"},       {"tp.sql", ONCE, 1, "tp"},     {"invariants.sql", WHEN_CHANGED, 1, NULL},
+    {"000_kit.sql", ONCE, 1, NULL},
+    {"ord.sql", ONCE, 1, "ord"},
+    {"stk.sql", ONCE, 1, "stk"},
+    {"cpn.sql", ONCE, 1, "cpn"},
+    {"usr.sql", ONCE, 1, "usr"},
+    {"pay.sql", ONCE, 1, "pay"},
+    {"plog.sql", ONCE, 1, "plog"},
+    {"tp.sql", ONCE, 1, "tp"},
+    {"invariants.sql", WHEN_CHANGED, 1, NULL},
     {"roles.sql", WHEN_CHANGED, 1, NULL},
 };
 #define N_FILES (sizeof files / sizeof *files)
@@ -41,14 +47,16 @@ static const char BOOTSTRAP[] =
     "CREATE TABLE IF NOT EXISTS kit.schema_version(file text PRIMARY KEY, version int NOT NULL, checksum text NOT NULL,"
     " applied_at timestamptz NOT NULL DEFAULT now())";
 
-static const struct db_stmt FIND = {"kit_schema_find", "SELECT checksum FROM kit.schema_version WHERE file = $1"};
+static const struct db_stmt FIND = {"kit_schema_find",
+                                    "SELECT checksum FROM kit.schema_version WHERE file = $1"};
 static const struct db_stmt RECORD = {
     "kit_schema_record",
     "INSERT INTO kit.schema_version(file, version, checksum) VALUES ($1, $2, $3) ON CONFLICT (file) DO UPDATE SET "
     "version = excluded.version, checksum = excluded.checksum, applied_at = now()"};
-static const struct db_stmt KNOWN = {"kit_schema_known",
-                                     "SELECT to_regclass('kit.schema_version') IS NOT NULL AS known"};
-static const struct db_stmt VERSION = {"kit_schema_version", "SELECT version FROM kit.schema_version WHERE file = $1"};
+static const struct db_stmt KNOWN = {
+    "kit_schema_known", "SELECT to_regclass('kit.schema_version') IS NOT NULL AS known"};
+static const struct db_stmt VERSION = {"kit_schema_version",
+                                       "SELECT version FROM kit.schema_version WHERE file = $1"};
 
 /* The file's text, NUL-terminated; free(). */
 static char *read_text(const char *path, struct app_error *e)
@@ -67,7 +75,8 @@ static char *read_text(const char *path, struct app_error *e)
         return text;
     }
     free(text);
-    (void)app_fail(e, APP_E_CONFIG, "cannot read %s: larger than %zu bytes or unreadable", path, FILE_MAX_BYTES);
+    (void)app_fail(e, APP_E_CONFIG, "cannot read %s: larger than %zu bytes or unreadable", path,
+                   FILE_MAX_BYTES);
     return NULL;
 }
 
@@ -98,7 +107,9 @@ static int decide(struct db_conn *c, const struct schema_file *f, const char *ch
     if (end)
         return end;
     if (recorded && !same && f->mode == ONCE)
-        return db_fail(c, APP_E_CONFIG, "%s was changed after it had been applied: put the change into a new file", f->name);
+        return db_fail(c, APP_E_CONFIG,
+                       "%s was changed after it had been applied: put the change into a new file",
+                       f->name);
     *run = !same;
     return APP_OK;
 }
@@ -118,7 +129,8 @@ static int apply_body(struct db_conn *c, void *arg)
     rc = db_script(c, a->text, SCRIPT_TIMEOUT_MS, NULL);
     if (rc)
         return app_wrap(db_error(c), rc, "%s", a->file->name);
-    return db_exec(c, &RECORD, NULL, db_text(a->file->name), db_i64(a->file->version), db_text(checksum));
+    return db_exec(c, &RECORD, NULL, db_text(a->file->name), db_i64(a->file->version),
+                   db_text(checksum));
 }
 
 int schema_apply(struct db *db, const char *dir, struct app_error *e)
@@ -142,7 +154,8 @@ int schema_apply(struct db *db, const char *dir, struct app_error *e)
 
 static int run_body(struct db_conn *c, void *arg)
 {
-    int rc = db_script(c, "SET LOCAL statement_timeout = 120000; SET LOCAL search_path = public", 0, NULL);
+    int rc = db_script(c, "SET LOCAL statement_timeout = 120000; SET LOCAL search_path = public", 0,
+                       NULL);
     if (rc == APP_OK)
         rc = db_script(c, arg, SCRIPT_TIMEOUT_MS, NULL);
     return rc;
@@ -195,7 +208,9 @@ int schema_check(struct db *db, const char *schema, struct app_error *e)
     if (rc)
         return rc;
     if (k.version < f->version)
-        return app_fail(e, APP_E_CONFIG, "the database has %s of schema %s; this program needs version %d: run shopctl schema",
-                        k.version ? "an old version" : "no tables", schema, f->version);
+        return app_fail(
+            e, APP_E_CONFIG,
+            "the database has %s of schema %s; this program needs version %d: run shopctl schema",
+            k.version ? "an old version" : "no tables", schema, f->version);
     return APP_OK;
 }

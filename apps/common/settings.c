@@ -21,9 +21,12 @@ const struct app_option app_common_options[] = {
     {"config", APP_TEXT, "", 0, 1000, "file with key=value lines", false},
     {"dsn", APP_TEXT, "", 0, 1000, "PostgreSQL connection string", true},
     {"namesrv", APP_TEXT, "127.0.0.1:9876", 1, 1000, "name servers, host:port;host:port", false},
-    {"listen", APP_TEXT, "127.0.0.1:0", 1, 200, "HTTP address for users; port 0 picks a free one", false},
-    {"internal-listen", APP_TEXT, "127.0.0.1:0", 1, 200, "HTTP address for /internal, /admin and /metrics", false},
-    {"instance", APP_INT, "0", 0, IDS_INSTANCE_MAX, "number of this instance; unique among those of one service", false},
+    {"listen", APP_TEXT, "127.0.0.1:0", 1, 200, "HTTP address for users; port 0 picks a free one",
+     false},
+    {"internal-listen", APP_TEXT, "127.0.0.1:0", 1, 200,
+     "HTTP address for /internal, /admin and /metrics", false},
+    {"instance", APP_INT, "0", 0, IDS_INSTANCE_MAX,
+     "number of this instance; unique among those of one service", false},
     {"log", APP_TEXT, "-", 1, 500, "log file; - is stderr", false},
     {"log-level", APP_TEXT, "info", 4, 5, "debug, info, warn or error", false},
     {"db-pool", APP_INT, "8", 1, 256, "database connections at most", false},
@@ -33,15 +36,19 @@ const struct app_option app_common_options[] = {
     {"http-queue", APP_INT, "256", 1, 100000, "requests waiting for a handler thread", false},
     {"http-connections", APP_INT, "1024", 4, 100000, "open connections per HTTP port", false},
     {"consumer-threads", APP_INT, "8", 1, 256, "handler threads per consumer group", false},
-    {"boot-wait-ms", APP_INT, "10000", 0, 600000, "wait for database and name server at start, milliseconds", false},
-    {"drain-ms", APP_INT, "5000", 0, 600000, "longest wait for running work at shutdown, milliseconds", false},
-    {"keep-days", APP_INT, "15", 15, 3650, "age of inbox, barrier and decision rows that are purged, days", false},
+    {"boot-wait-ms", APP_INT, "10000", 0, 600000,
+     "wait for database and name server at start, milliseconds", false},
+    {"drain-ms", APP_INT, "5000", 0, 600000,
+     "longest wait for running work at shutdown, milliseconds", false},
+    {"keep-days", APP_INT, "15", 15, 3650,
+     "age of inbox, barrier and decision rows that are purged, days", false},
     {0}};
 
 static struct app_value *find(const struct app *a, const char *key, size_t len)
 {
     for (int i = 0; i < a->n_values; i++)
-        if (strncmp(a->values[i].option->key, key, len) == 0 && a->values[i].option->key[len] == '\0')
+        if (strncmp(a->values[i].option->key, key, len) == 0 &&
+            a->values[i].option->key[len] == '\0')
             return (struct app_value *)&a->values[i];
     return NULL;
 }
@@ -69,18 +76,22 @@ static int parse_flag(const char *text, int64_t *out)
 }
 
 /* where: "shop.conf:12", "environment SHOP_DSN", "command line". A weaker source does not overwrite. */
-static int set_value(struct app_value *v, const char *text, int rank, const char *where, struct app_error *e)
+static int set_value(struct app_value *v, const char *text, int rank, const char *where,
+                     struct app_error *e)
 {
     const struct app_option *o = v->option;
     int64_t number = 0;
     if (o->kind == APP_INT && parse_int(text, &number))
-        return app_fail(e, APP_E_CONFIG, "%s: %s: \"%.40s\" is not a whole number", where, o->key, text);
+        return app_fail(e, APP_E_CONFIG, "%s: %s: \"%.40s\" is not a whole number", where, o->key,
+                        text);
     if (o->kind == APP_FLAG && parse_flag(text, &number))
-        return app_fail(e, APP_E_CONFIG, "%s: %s: \"%.40s\" is neither true nor false", where, o->key, text);
+        return app_fail(e, APP_E_CONFIG, "%s: %s: \"%.40s\" is neither true nor false", where,
+                        o->key, text);
     const int64_t size = o->kind == APP_TEXT ? (int64_t)strlen(text) : number;
     if (o->kind != APP_FLAG && (size < o->min || size > o->max))
-        return app_fail(e, APP_E_CONFIG, o->kind == APP_INT ? "%s: %s: %lld is not within %lld and %lld"
-                                                            : "%s: %s: %lld bytes long, not within %lld and %lld",
+        return app_fail(e, APP_E_CONFIG,
+                        o->kind == APP_INT ? "%s: %s: %lld is not within %lld and %lld"
+                                           : "%s: %s: %lld bytes long, not within %lld and %lld",
                         where, o->key, (long long)size, (long long)o->min, (long long)o->max);
     if (rank < v->rank)
         return APP_OK;
@@ -125,8 +136,12 @@ static int read_command_line(struct app *a, int argc, char **argv, int *rest, st
         const size_t len = strcspn(s + 2, "=");
         struct app_value *v = find(a, s + 2, len);
         if (!v)
-            return app_fail(e, APP_E_CONFIG, "command line: no option is called %.60s: -h lists them", s);
-        const char *value = s[2 + len] == '=' ? s + 3 + len : v->option->kind == APP_FLAG ? "true" : i + 1 < argc ? argv[++i] : NULL;
+            return app_fail(e, APP_E_CONFIG,
+                            "command line: no option is called %.60s: -h lists them", s);
+        const char *value = s[2 + len] == '='             ? s + 3 + len
+                            : v->option->kind == APP_FLAG ? "true"
+                            : i + 1 < argc                ? argv[++i]
+                                                          : NULL;
         if (!value)
             return app_fail(e, APP_E_CONFIG, "command line: %s needs a value", s);
         const int rc = set_value(v, value, RANK_COMMAND, "command line", e);
@@ -191,7 +206,8 @@ static int read_file(struct app *a, const char *path, struct app_error *e)
     for (int number = 1; rc == APP_OK && fgets(line, sizeof line, f); number++) {
         (void)snprintf(where, sizeof where, "%.500s:%d", path, number);
         if (strlen(line) == sizeof line - 1 && line[sizeof line - 2] != '\n')
-            rc = app_fail(e, APP_E_CONFIG, "%s: the line is longer than %d bytes", where, LINE_MAX_BYTES - 2);
+            rc = app_fail(e, APP_E_CONFIG, "%s: the line is longer than %d bytes", where,
+                          LINE_MAX_BYTES - 2);
         else
             rc = read_line(a, line, where, e);
     }
@@ -205,15 +221,17 @@ static int check_mandatory(const struct app *a, struct app_error *e)
 {
     for (int i = 0; i < a->n_values; i++)
         if (!a->values[i].text)
-            return app_fail(e, APP_E_CONFIG, "%s is mandatory: give --%s, SHOP_... in the environment or a line in the config file",
-                            a->values[i].option->key, a->values[i].option->key);
+            return app_fail(
+                e, APP_E_CONFIG,
+                "%s is mandatory: give --%s, SHOP_... in the environment or a line in the config file",
+                a->values[i].option->key, a->values[i].option->key);
     return APP_OK;
 }
 
 /* ---- interface ---- */
 
-int app_settings(const struct app_option *const *tables, int n_tables, int argc, char **argv, int *rest, struct app **out,
-                 struct app_error *e)
+int app_settings(const struct app_option *const *tables, int n_tables, int argc, char **argv,
+                 int *rest, struct app **out, struct app_error *e)
 {
     struct app *a = calloc(1, sizeof *a);
     if (!a)
@@ -276,8 +294,9 @@ bool app_wants_help(const struct app *a)
 
 void app_print_help(const struct app *a, const char *program, const char *summary)
 {
-    printf("%s: %s\n\nSettings: --key value, SHOP_KEY in the environment, or key=value in the file of --config.\n\n", program,
-           summary);
+    printf(
+        "%s: %s\n\nSettings: --key value, SHOP_KEY in the environment, or key=value in the file of --config.\n\n",
+        program, summary);
     for (int i = 0; i < a->n_values; i++) {
         const struct app_option *o = a->values[i].option;
         printf("  --%-18s %s", o->key, o->help);

@@ -27,7 +27,8 @@ static char *put_encoded(char *p, const char *s)
     static const char hex[] = "0123456789ABCDEF";
     for (; *s; s++) {
         const unsigned char c = (unsigned char)*s;
-        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || strchr("-._~", c)) {
+        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+            strchr("-._~", c)) {
             *p++ = (char)c;
         } else {
             *p++ = '%';
@@ -69,7 +70,8 @@ static void put_hex(const unsigned char *in, size_t n, char *out)
     out[2 * n] = '\0';
 }
 
-int sign_params(const char *key, const struct sign_param *v, size_t n, char out[SIGN_HEX_MAX], struct app_error *e)
+int sign_params(const char *key, const struct sign_param *v, size_t n, char out[SIGN_HEX_MAX],
+                struct app_error *e)
 {
     if (n > PARAMS_MAX)
         return app_fail(e, APP_E_INVALID, "%zu parameters to sign: at most %d", n, PARAMS_MAX);
@@ -85,7 +87,8 @@ int sign_params(const char *key, const struct sign_param *v, size_t n, char out[
         return app_fail(e, APP_E_NOMEM, "no memory for the text to sign");
     unsigned char mac[SHA256_DIGEST_LENGTH];
     unsigned int mac_len = sizeof mac;
-    const void *ok = HMAC(EVP_sha256(), key, (int)strlen(key), (const unsigned char *)text, len, mac, &mac_len);
+    const void *ok =
+        HMAC(EVP_sha256(), key, (int)strlen(key), (const unsigned char *)text, len, mac, &mac_len);
     free(text);
     if (!ok)
         return app_fail(e, APP_E_NOMEM, "HMAC-SHA256 failed");
@@ -104,7 +107,8 @@ bool sign_verify(const char *key, const struct sign_param *v, size_t n)
         given = v[i].value;
     }
     char expected[SIGN_HEX_MAX];
-    return given && strlen(given) == SIGN_HEX_MAX - 1 && sign_params(key, v, n, expected, NULL) == APP_OK &&
+    return given && strlen(given) == SIGN_HEX_MAX - 1 &&
+           sign_params(key, v, n, expected, NULL) == APP_OK &&
            CRYPTO_memcmp(given, expected, SIGN_HEX_MAX - 1) == 0;
 }
 

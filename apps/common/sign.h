@@ -7,7 +7,9 @@
 #include "apps/common/error.h"
 #include <stddef.h>
 
-struct sign_param { const char *name, *value; };
+struct sign_param {
+    const char *name, *value;
+};
 #define SIGN_HEX_MAX 65
 
 /* At most 64 parameters. */

@@ -77,8 +77,8 @@ bool timing_rfc3339_valid(const char *s)
     }
     if (*p == 'Z' || *p == 'z')
         return p[1] == '\0';
-    return (*p == '+' || *p == '-') && strlen(p) == 6 && two_digits(p + 1, 0, 23) >= 0 && p[3] == ':' &&
-           two_digits(p + 4, 0, 59) >= 0;
+    return (*p == '+' || *p == '-') && strlen(p) == 6 && two_digits(p + 1, 0, 23) >= 0 &&
+           p[3] == ':' && two_digits(p + 4, 0, 59) >= 0;
 }
 
 void timing_cond_init(pthread_cond_t *c)

@@ -27,8 +27,8 @@ extern const struct http_route coupon_routes[];
 /* coupon_repo.c. A coupon is worth min(coupon_price, goods_amount). */
 struct coupon_use {
     int64_t order_id, user_id, coupon_id, goods_amount, expires_at_ms; /* goods_amount > 0 */
-    int64_t coupon_paid; /* out */
-    bool duplicate;      /* out */
+    int64_t coupon_paid;                                               /* out */
+    bool duplicate;                                                    /* out */
 };
 /* Errors: refused TRY_EXPIRED, COUPON_CLOSED, COUPON_NOT_FOUND, COUPON_INVALID (not this user's, not valid
  * now, order too small), COUPON_USED; and db_tx's. */

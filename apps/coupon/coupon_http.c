@@ -12,7 +12,6 @@
 #include "apps/common/ids.h"
 #include "apps/common/money.h"
 
-
 struct failpoint coupon_failpoints[COUPON_FP_COUNT] = {
 #define FAILPOINT_DEF(id, text, what) [id] = {.name = text, .meaning = what},
 #include "apps/coupon/failpoints.def"
@@ -45,7 +44,8 @@ static void on_try(void *arg, struct http_req *rq)
     if (rc)
         http_error(rq, &e);
     else
-        http_ok(rq, json_pack("{s:I, s:b}", "coupon_paid", (json_int_t)u.coupon_paid, "duplicate", u.duplicate));
+        http_ok(rq, json_pack("{s:I, s:b}", "coupon_paid", (json_int_t)u.coupon_paid, "duplicate",
+                              u.duplicate));
 }
 
 static void on_quote(void *arg, struct http_req *rq)
@@ -56,15 +56,22 @@ static void on_quote(void *arg, struct http_req *rq)
     const char *user = http_query(rq, "user_id"), *amount = http_query(rq, "goods_amount");
     if (!http_path_id(rq, "id", &u.coupon_id))
         return;
-    if (!user || !id_parse(user, &u.user_id) || !amount || !id_parse(amount, &u.goods_amount) || !money_valid(u.goods_amount))
+    if (!user || !id_parse(user, &u.user_id) || !amount || !id_parse(amount, &u.goods_amount) ||
+        !money_valid(u.goods_amount))
         http_refuse(rq, CODE_BAD_PARAMETER, "expected ?user_id=ID&goods_amount=CENTS");
     else if (coupon_quote(s->db, &u, &e))
         http_error(rq, &e);
     else
-        http_ok(rq, json_pack("{s:o, s:I}", "coupon_id", jsonx_from_id(u.coupon_id), "coupon_paid", (json_int_t)u.coupon_paid));
+        http_ok(rq, json_pack("{s:o, s:I}", "coupon_id", jsonx_from_id(u.coupon_id), "coupon_paid",
+                              (json_int_t)u.coupon_paid));
 }
 
-const struct http_route coupon_routes[] = {
-    {.method = "POST", .pattern = "/internal/coupon/try", .handler = on_try, .flags = HTTP_INTERNAL | HTTP_JSON},
-    {.method = "GET", .pattern = "/internal/quote/coupon/{id}", .handler = on_quote, .flags = HTTP_INTERNAL},
-    {0}};
+const struct http_route coupon_routes[] = {{.method = "POST",
+                                            .pattern = "/internal/coupon/try",
+                                            .handler = on_try,
+                                            .flags = HTTP_INTERNAL | HTTP_JSON},
+                                           {.method = "GET",
+                                            .pattern = "/internal/quote/coupon/{id}",
+                                            .handler = on_quote,
+                                            .flags = HTTP_INTERNAL},
+                                           {0}};

@@ -19,8 +19,8 @@ static const struct db_stmt WHY = {
     "cpn_why",
     "SELECT user_id, is_used, min_amount <= $2 AS large_enough, now() >= valid_from AND now() < valid_to AS in_time, "
     "least(coupon_price, $2) AS worth FROM trade_coupon WHERE coupon_id = $1"};
-static const struct db_stmt READ_USE = {"cpn_read_use",
-                                        "SELECT coupon_paid FROM coupon_log WHERE order_id = $1 AND log_type = 1"};
+static const struct db_stmt READ_USE = {
+    "cpn_read_use", "SELECT coupon_paid FROM coupon_log WHERE order_id = $1 AND log_type = 1"};
 static const struct db_stmt RETURN = {
     "cpn_return",
     "WITH l AS (SELECT coupon_id, coupon_paid FROM coupon_log WHERE order_id = $1 AND log_type = 1), "
@@ -67,14 +67,18 @@ static int stored_answer(struct db_conn *c, struct coupon_use *u)
     int rc = db_query(c, &READ_USE, &rows, db_i64(u->order_id));
     if (rc == APP_OK)
         rc = read_paid(&rows, u, &found);
-    return rc ? rc : found ? APP_OK : db_fail(c, APP_E_DB, "order %lld used a coupon that is not in the ledger", (long long)u->order_id);
+    return rc      ? rc
+           : found ? APP_OK
+                   : db_fail(c, APP_E_DB, "order %lld used a coupon that is not in the ledger",
+                             (long long)u->order_id);
 }
 
 static int use(struct db_conn *c, struct coupon_use *u)
 {
     struct db_rows rows;
     bool found;
-    int rc = db_query(c, &USE, &rows, db_i64(u->order_id), db_i64(u->coupon_id), db_i64(u->user_id), db_i64(u->goods_amount));
+    int rc = db_query(c, &USE, &rows, db_i64(u->order_id), db_i64(u->coupon_id), db_i64(u->user_id),
+                      db_i64(u->goods_amount));
     if (rc == APP_OK)
         rc = read_paid(&rows, u, &found);
     if (rc || found)
@@ -118,6 +122,8 @@ int coupon_undo(struct db_conn *c, int64_t order_id)
 {
     int64_t n;
     const int rc = db_exec(c, &RETURN, &n, db_i64(order_id));
-    return rc || n == 1 ? rc
-                        : db_fail(c, APP_E_LATER, "order %lld: its coupon is not marked as used by it", (long long)order_id);
+    return rc || n == 1
+               ? rc
+               : db_fail(c, APP_E_LATER, "order %lld: its coupon is not marked as used by it",
+                         (long long)order_id);
 }

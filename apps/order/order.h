@@ -12,11 +12,19 @@
 #include "apps/common/money.h"
 
 enum order_status { /* trade_order.order_status; 4 (returned) is reserved */
-    ORDER_PENDING = 0, ORDER_CONFIRMED = 1, ORDER_CANCELLED = 2, ORDER_INVALID = 3, ORDER_CANCELLING = 5
+                    ORDER_PENDING = 0,
+                    ORDER_CONFIRMED = 1,
+                    ORDER_CANCELLED = 2,
+                    ORDER_INVALID = 3,
+                    ORDER_CANCELLING = 5
 };
 enum pay_status { PAY_NONE = 0, PAY_PAYING = 1, PAY_PAID = 2 };
 enum { /* trade_order.comp_mask: branches that have acknowledged the cancellation */
-    COMP_STOCK = 1, COMP_COUPON = 2, COMP_BALANCE = 4, COMP_PAY = 8, COMP_ALL = 15
+       COMP_STOCK = 1,
+       COMP_COUPON = 2,
+       COMP_BALANCE = 4,
+       COMP_PAY = 8,
+       COMP_ALL = 15
 };
 
 enum order_fp {
@@ -43,10 +51,10 @@ struct order { /* a request that is being placed, or a row */
     /* of a row */
     enum order_status status;
     enum pay_status pay_status;
-    int64_t pay_id;           /* 0: none */
+    int64_t pay_id; /* 0: none */
     int fail_code, comp_mask;
-    int64_t saga_deadline_ms;                /* Unix time by PostgreSQL's clock, as the participants want it */
-    char pay_deadline[40], add_time[40];     /* RFC 3339, PostgreSQL's clock */
+    int64_t saga_deadline_ms; /* Unix time by PostgreSQL's clock, as the participants want it */
+    char pay_deadline[40], add_time[40]; /* RFC 3339, PostgreSQL's clock */
 };
 
 struct order_app {
@@ -72,7 +80,8 @@ enum mq_verdict saga_end_of(enum saga_verdict v); /* OPEN and EXPIRE: MQ_UNKNOWN
 
 enum paid_reaction { PAID_ACCEPT, PAID_AGAIN, PAID_REFUND, PAID_LATER };
 /* `paid` for pay_id meets this row (found false: no row). */
-enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_status p, int64_t row_pay_id, int64_t pay_id);
+enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_status p,
+                                    int64_t row_pay_id, int64_t pay_id);
 
 int comp_bit_of(enum branch b); /* 0 for a branch that has none */
 int64_t shipping_fee_of(int64_t goods_amount);
@@ -80,41 +89,57 @@ const char *order_status_text(enum order_status s);
 
 /* --- order_repo.c: each is one transaction unless it takes a connection --- */
 /* By (user, idempotency key), tombstones excepted. *found false: none. */
-int repo_find_request(struct db *db, int64_t user_id, const char *client_req_id, struct order *out, bool *found,
-                      struct app_error *e) APP_CHECK;
-int repo_load(struct db *db, int64_t order_id, struct order *out, bool *found, struct app_error *e) APP_CHECK;
-/* A page of a user's orders, newest first, without pending ones and tombstones. before 0: from the top. */
-int repo_list(struct db *db, int64_t user_id, int64_t before, struct order *out, size_t max, size_t *n,
+int repo_find_request(struct db *db, int64_t user_id, const char *client_req_id, struct order *out,
+                      bool *found, struct app_error *e) APP_CHECK;
+int repo_load(struct db *db, int64_t order_id, struct order *out, bool *found,
               struct app_error *e) APP_CHECK;
+/* A page of a user's orders, newest first, without pending ones and tombstones. before 0: from the top. */
+int repo_list(struct db *db, int64_t user_id, int64_t before, struct order *out, size_t max,
+              size_t *n, struct app_error *e) APP_CHECK;
 /* none -> PENDING. *inserted false: a tombstone or a twin was faster; nothing was written. Fills the deadlines. */
-int repo_insert(struct db *db, struct order *o, int64_t saga_ms, int64_t pay_deadline_ms, bool *inserted,
-                struct app_error *e) APP_CHECK;
+int repo_insert(struct db *db, struct order *o, int64_t saga_ms, int64_t pay_deadline_ms,
+                bool *inserted, struct app_error *e) APP_CHECK;
 /* PENDING -> CONFIRMED, or PENDING -> CANCELLING with the reason's code. *now: the status after it, whoever
  * wrote it: the verdict follows from that alone. */
-int repo_confirm(struct db *db, int64_t order_id, enum order_status *now, struct app_error *e) APP_CHECK;
-int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason, enum order_status *now,
-               struct app_error *e) APP_CHECK;
+int repo_confirm(struct db *db, int64_t order_id, enum order_status *now,
+                 struct app_error *e) APP_CHECK;
+int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason,
+               enum order_status *now, struct app_error *e) APP_CHECK;
 /* The check-back: writes a tombstone when there is no row, cancels a pending row past its deadline. */
-int repo_check(struct db *db, int64_t order_id, int64_t user_id, const char *client_req_id, enum saga_verdict *out,
-               struct app_error *e) APP_CHECK;
-struct pay_intent { int64_t user_id, pay_amount; char pay_deadline[40]; };
+int repo_check(struct db *db, int64_t order_id, int64_t user_id, const char *client_req_id,
+               enum saga_verdict *out, struct app_error *e) APP_CHECK;
+struct pay_intent {
+    int64_t user_id, pay_amount;
+    char pay_deadline[40];
+};
 /* 1/0, 1/1 -> PAYING. Refuses with ORDER_NOT_FOUND or PAY_NOT_PAYABLE. */
-int repo_pay_intent(struct db *db, int64_t order_id, int64_t margin_ms, struct pay_intent *out, struct app_error *e) APP_CHECK;
-int repo_accept_paid(struct db_conn *c, int64_t order_id, int64_t pay_id, enum paid_reaction *out) APP_CHECK;
+int repo_pay_intent(struct db *db, int64_t order_id, int64_t margin_ms, struct pay_intent *out,
+                    struct app_error *e) APP_CHECK;
+int repo_accept_paid(struct db_conn *c, int64_t order_id, int64_t pay_id,
+                     enum paid_reaction *out) APP_CHECK;
 /* Ors the bit; CANCELLED once all four are there. *state: "acked", "cancelled", "duplicate" or "stray". */
 int repo_ack_cancel(struct db_conn *c, int64_t order_id, int bit, const char **state) APP_CHECK;
 
 /* --- order_peers.c: 0, APP_E_REFUSED with the participant's code, transient or unknown --- */
 /* Fills prices, coupon_paid and the amounts from the owners' quotes and compares them with the request. */
-int peers_quote(const struct order_app *a, struct order *o, const char *traceparent, struct app_error *e) APP_CHECK;
-int peers_try_stock(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e) APP_CHECK;
-int peers_try_coupon(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e) APP_CHECK;
-int peers_try_wallet(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e) APP_CHECK;
+int peers_quote(const struct order_app *a, struct order *o, const char *traceparent,
+                struct app_error *e) APP_CHECK;
+int peers_try_stock(const struct order_app *a, const struct order *o, const char *traceparent,
+                    struct app_error *e) APP_CHECK;
+int peers_try_coupon(const struct order_app *a, const struct order *o, const char *traceparent,
+                     struct app_error *e) APP_CHECK;
+int peers_try_wallet(const struct order_app *a, const struct order *o, const char *traceparent,
+                     struct app_error *e) APP_CHECK;
 
 /* --- order_saga.c --- */
-enum placed { PLACED_CONFIRMED, PLACED_REFUSED /* e->code says why; fully compensated or on its way */, PLACED_OPEN };
+enum placed {
+    PLACED_CONFIRMED,
+    PLACED_REFUSED /* e->code says why; fully compensated or on its way */,
+    PLACED_OPEN
+};
 /* Places a validated order; o->order_id is allocated here. An error: nothing was deducted and nothing will be. */
-int saga_place(struct order_app *a, struct order *o, const char *traceparent, enum placed *out, struct app_error *e) APP_CHECK;
+int saga_place(struct order_app *a, struct order *o, const char *traceparent, enum placed *out,
+               struct app_error *e) APP_CHECK;
 
 /* --- order_mq.c --- */
 /* Fills the inboxes (a->db and a->mq are set) and sets the check-back. */

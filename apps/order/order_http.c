@@ -15,19 +15,21 @@ enum { QTY_MAX = 1000, PAGE_MAX = 100 };
 
 static json_t *order_json(const struct order *o)
 {
-    return json_pack("{s:o, s:i, s:s, s:i, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:s, s:s}",
-                     "order_id", jsonx_from_id(o->order_id), "order_status", (int)o->status,
-                     "state", order_status_text(o->status), "pay_status", (int)o->pay_status,
-                     "goods_amount", (json_int_t)o->goods_amount, "shipping_fee", (json_int_t)o->shipping_fee,
-                     "order_amount", (json_int_t)o->order_amount, "coupon_id", jsonx_from_id_or_null(o->coupon_id),
-                     "coupon_paid", (json_int_t)o->coupon_paid, "money_paid", (json_int_t)o->money_paid,
-                     "pay_amount", (json_int_t)o->pay_amount, "pay_id", jsonx_from_id_or_null(o->pay_id),
-                     "pay_deadline", o->pay_deadline, "add_time", o->add_time);
+    return json_pack(
+        "{s:o, s:i, s:s, s:i, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:s, s:s}", "order_id",
+        jsonx_from_id(o->order_id), "order_status", (int)o->status, "state",
+        order_status_text(o->status), "pay_status", (int)o->pay_status, "goods_amount",
+        (json_int_t)o->goods_amount, "shipping_fee", (json_int_t)o->shipping_fee, "order_amount",
+        (json_int_t)o->order_amount, "coupon_id", jsonx_from_id_or_null(o->coupon_id),
+        "coupon_paid", (json_int_t)o->coupon_paid, "money_paid", (json_int_t)o->money_paid,
+        "pay_amount", (json_int_t)o->pay_amount, "pay_id", jsonx_from_id_or_null(o->pay_id),
+        "pay_deadline", o->pay_deadline, "add_time", o->add_time);
 }
 
 static json_t *brief_json(const struct order *o)
 {
-    json_t *const j = json_pack("{s:o, s:i}", "order_id", jsonx_from_id(o->order_id), "order_status", (int)o->status);
+    json_t *const j = json_pack("{s:o, s:i}", "order_id", jsonx_from_id(o->order_id),
+                                "order_status", (int)o->status);
     if (o->status == ORDER_CONFIRMED) {
         json_object_set_new(j, "pay_amount", json_integer(o->pay_amount));
         json_object_set_new(j, "pay_deadline", json_string(o->pay_deadline));
@@ -43,7 +45,8 @@ static void answer_state(struct http_req *rq, const struct order *o)
         return;
     case ORDER_CANCELLING:
     case ORDER_CANCELLED:
-        http_refuse_data(rq, o->fail_code != 0 ? o->fail_code : CODE_ORDER_CONFIRM, brief_json(o), "%s", "");
+        http_refuse_data(rq, o->fail_code != 0 ? o->fail_code : CODE_ORDER_CONFIRM, brief_json(o),
+                         "%s", "");
         return;
     case ORDER_PENDING:
     case ORDER_INVALID:
@@ -57,11 +60,13 @@ static void answer_state(struct http_req *rq, const struct order *o)
 static void hash_request(struct order *o)
 {
     char text[1200];
-    int n = snprintf(text, sizeof text, "%lld|%lld|%lld|%lld|%lld|%s|%s", (long long)o->user_id, (long long)o->coupon_id,
-                     (long long)o->money_paid, (long long)o->shipping_fee, (long long)o->order_amount, o->address, o->consignee);
+    int n = snprintf(text, sizeof text, "%lld|%lld|%lld|%lld|%lld|%s|%s", (long long)o->user_id,
+                     (long long)o->coupon_id, (long long)o->money_paid, (long long)o->shipping_fee,
+                     (long long)o->order_amount, o->address, o->consignee);
     for (size_t i = 0; i < o->n_items && n > 0 && (size_t)n < sizeof text; i++)
-        n += snprintf(text + n, sizeof text - (size_t)n, "|%lld:%lld:%lld", (long long)o->items[i].goods_id,
-                      (long long)o->items[i].qty, (long long)o->items[i].goods_price);
+        n += snprintf(text + n, sizeof text - (size_t)n, "|%lld:%lld:%lld",
+                      (long long)o->items[i].goods_id, (long long)o->items[i].qty,
+                      (long long)o->items[i].goods_price);
     APP_ASSERT(n > 0 && (size_t)n < sizeof text);
     sign_sha256(text, (size_t)n, o->req_hash);
 }
@@ -83,13 +88,16 @@ static void parse_items(struct jsonx_reader *r, struct order *o)
 static int parse_order(const struct http_req *rq, struct order *o, struct app_error *e)
 {
     struct jsonx_reader r = jsonx_reader(http_json(rq));
-    *o = (struct order){.user_id = jsonx_id(&r, "user_id"), .coupon_id = jsonx_id_or(&r, "coupon_id", 0)};
+    *o = (struct order){.user_id = jsonx_id(&r, "user_id"),
+                        .coupon_id = jsonx_id_or(&r, "coupon_id", 0)};
     parse_items(&r, o);
     o->money_paid = jsonx_int_or(&r, "money_paid", -MONEY_MAX, MONEY_MAX, 0);
     o->shipping_fee = jsonx_money(&r, "shipping_fee");
     o->order_amount = jsonx_money(&r, "order_amount");
-    snprintf(o->address, sizeof o->address, "%s", jsonx_text(&r, "address", 1, sizeof o->address - 1));
-    snprintf(o->consignee, sizeof o->consignee, "%s", jsonx_text(&r, "consignee", 1, sizeof o->consignee - 1));
+    snprintf(o->address, sizeof o->address, "%s",
+             jsonx_text(&r, "address", 1, sizeof o->address - 1));
+    snprintf(o->consignee, sizeof o->consignee, "%s",
+             jsonx_text(&r, "consignee", 1, sizeof o->consignee - 1));
     snprintf(o->client_req_id, sizeof o->client_req_id, "%s", http_idempotency_key(rq));
     hash_request(o);
     return jsonx_end(&r, e);
@@ -174,8 +182,10 @@ static void get_order(void *arg, struct http_req *rq)
     }
     json_t *const data = order_json(&o), *const items = json_array();
     for (size_t i = 0; i < o.n_items; i++)
-        json_array_append_new(items, json_pack("{s:o, s:I, s:I}", "goods_id", jsonx_from_id(o.items[i].goods_id), "qty",
-                                               (json_int_t)o.items[i].qty, "goods_price", (json_int_t)o.items[i].goods_price));
+        json_array_append_new(items, json_pack("{s:o, s:I, s:I}", "goods_id",
+                                               jsonx_from_id(o.items[i].goods_id), "qty",
+                                               (json_int_t)o.items[i].qty, "goods_price",
+                                               (json_int_t)o.items[i].goods_price));
     json_object_set_new(data, "items", items);
     http_ok(rq, data);
 }
@@ -221,8 +231,9 @@ static void pay_intent(void *arg, struct http_req *rq)
     if (repo_pay_intent(a->db, id, a->pay_margin_ms, &intent, &e) != 0)
         http_error(rq, &e);
     else
-        http_ok(rq, json_pack("{s:o, s:I, s:s}", "user_id", jsonx_from_id(intent.user_id), "pay_amount",
-                              (json_int_t)intent.pay_amount, "pay_deadline", intent.pay_deadline));
+        http_ok(rq,
+                json_pack("{s:o, s:I, s:s}", "user_id", jsonx_from_id(intent.user_id), "pay_amount",
+                          (json_int_t)intent.pay_amount, "pay_deadline", intent.pay_deadline));
 }
 
 const struct http_route order_routes[] = {

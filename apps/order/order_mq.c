@@ -24,20 +24,24 @@ static enum mq_verdict check_back(void *arg, const struct envelope *v, const cha
     if (FAILPOINT(order_fp[FP_ORDER_CHECK_BEFORE]))
         return MQ_UNKNOWN;
     if (repo_check(a->db, v->order_id, v->user_id, v->client_req_id, &verdict, &e) != 0) {
-        log_warn("check_failed", "order_id=%lld text=%s", (long long)v->order_id, app_log_value(e.text));
+        log_warn("check_failed", "order_id=%lld text=%s", (long long)v->order_id,
+                 app_log_value(e.text));
         return MQ_UNKNOWN;
     }
     if (FAILPOINT(order_fp[FP_ORDER_CHECK_AFTER]))
         return MQ_UNKNOWN;
     const enum mq_verdict end = saga_end_of(verdict);
     log_info("check_answered", "order_id=%lld verdict=%s", (long long)v->order_id,
-             end == MQ_COMMIT ? "commit" : end == MQ_ROLLBACK ? "rollback" : "unknown");
+             end == MQ_COMMIT     ? "commit"
+             : end == MQ_ROLLBACK ? "rollback"
+                                  : "unknown");
     return end;
 }
 
 /* --- paid --- */
 
-static int paid_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int paid_effect(struct db_conn *c, const struct inbox_msg *m,
+                       char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
     (void)arg;
     enum paid_reaction reaction;
@@ -68,27 +72,39 @@ static int paid_emit(const struct inbox_msg *m, const char *outcome, void *arg, 
 
 /* --- cancel_ack --- */
 
-static int ack_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int ack_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX],
+                      void *arg)
 {
     (void)arg;
     const int bit = comp_bit_of(m->v->branch);
     if (bit == 0)
-        return db_fail(c, APP_E_INVALID, "branch %s does not take part in an order", branch_text(m->v->branch));
+        return db_fail(c, APP_E_INVALID, "branch %s does not take part in an order",
+                       branch_text(m->v->branch));
     const char *state = "";
     const int rc = repo_ack_cancel(c, m->v->order_id, bit, &state);
     if (rc != 0)
         return rc;
     if (strcmp(state, "stray") == 0)
-        log_error("stray_ack", "order_id=%lld branch=%s", (long long)m->v->order_id, branch_text(m->v->branch));
+        log_error("stray_ack", "order_id=%lld branch=%s", (long long)m->v->order_id,
+                  branch_text(m->v->branch));
     memcpy(outcome, state, strlen(state) + 1);
     return 0;
 }
 
 void order_mq_init(struct order_app *a)
 {
-    a->paid_inbox = (struct inbox){.group = GROUP_ORDER_PAY, .topic = TOPIC_PAY, .db = a->db, .arg = a, .metrics = a->metrics,
-                                   .handlers = {{.event = EVENT_paid, .effect = paid_effect, .emit = paid_emit}}};
-    a->ack_inbox = (struct inbox){.group = GROUP_ORDER_ACK, .topic = TOPIC_ACK, .db = a->db, .arg = a, .metrics = a->metrics,
+    a->paid_inbox = (struct inbox){
+        .group = GROUP_ORDER_PAY,
+        .topic = TOPIC_PAY,
+        .db = a->db,
+        .arg = a,
+        .metrics = a->metrics,
+        .handlers = {{.event = EVENT_paid, .effect = paid_effect, .emit = paid_emit}}};
+    a->ack_inbox = (struct inbox){.group = GROUP_ORDER_ACK,
+                                  .topic = TOPIC_ACK,
+                                  .db = a->db,
+                                  .arg = a,
+                                  .metrics = a->metrics,
                                   .handlers = {{.event = EVENT_cancel_ack, .effect = ack_effect}}};
     mq_set_check(a->mq, check_back, a);
 }

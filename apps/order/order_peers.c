@@ -15,13 +15,15 @@
 #include "apps/common/http_client.h"
 
 /* 0: the envelope says success, *data is its data (borrowed from out). */
-static int call(const struct http_call *c, struct http_answer *out, const json_t **data, struct app_error *e)
+static int call(const struct http_call *c, struct http_answer *out, const json_t **data,
+                struct app_error *e)
 {
     const int rc = http_do(c, out, e);
     if (rc != 0)
         return rc;
     if (out->json == NULL || out->data == NULL)
-        return app_fail(e, APP_E_PROTO, "%s %s: status %d without the shop's envelope", c->method, c->url, out->status);
+        return app_fail(e, APP_E_PROTO, "%s %s: status %d without the shop's envelope", c->method,
+                        c->url, out->status);
     if (!out->success && (out->status >= 500 || out->code == CODE_STOCK_BUSY))
         return app_fail(e, APP_E_BUSY, "%s: %s", c->url, out->message);
     if (!out->success)
@@ -30,10 +32,13 @@ static int call(const struct http_call *c, struct http_answer *out, const json_t
     return 0;
 }
 
-static int get(const struct order_app *a, const char *traceparent, const char *url, struct http_answer *out,
-               const json_t **data, struct app_error *e)
+static int get(const struct order_app *a, const char *traceparent, const char *url,
+               struct http_answer *out, const json_t **data, struct app_error *e)
 {
-    const struct http_call c = {.method = "GET", .url = url, .traceparent = traceparent, .timeout_ms = a->rpc_ms,
+    const struct http_call c = {.method = "GET",
+                                .url = url,
+                                .traceparent = traceparent,
+                                .timeout_ms = a->rpc_ms,
                                 .retry_on_timeout = true};
     return call(&c, out, data, e);
 }
@@ -53,10 +58,12 @@ static int check_goods(struct order *o, const json_t *data, struct app_error *e)
             if (o->items[k].goods_id != id)
                 continue;
             if (o->items[k].goods_price != price)
-                return app_refuse(e, CODE_GOODS_PRICE, "goods %lld cost %lld", (long long)id, (long long)price);
+                return app_refuse(e, CODE_GOODS_PRICE, "goods %lld cost %lld", (long long)id,
+                                  (long long)price);
             if (available < o->items[k].qty)
                 return app_refuse(e, CODE_STOCK_SHORT, "goods %lld", (long long)id);
-            if (!money_mul(price, o->items[k].qty, &line) || !money_add(o->goods_amount, line, &o->goods_amount))
+            if (!money_mul(price, o->items[k].qty, &line) ||
+                !money_add(o->goods_amount, line, &o->goods_amount))
                 return app_refuse(e, CODE_ORDER_AMOUNT, "more than any order may cost");
         }
     }
@@ -64,12 +71,14 @@ static int check_goods(struct order *o, const json_t *data, struct app_error *e)
     return rc != 0 ? app_fail(e, APP_E_PROTO, "stock's quote: %s", e->text) : 0;
 }
 
-static int quote_goods(const struct order_app *a, struct order *o, const char *traceparent, struct app_error *e)
+static int quote_goods(const struct order_app *a, struct order *o, const char *traceparent,
+                       struct app_error *e)
 {
     char url[512];
     int n = snprintf(url, sizeof url, "%s/internal/quote/goods?ids=", a->stock_url);
     for (size_t i = 0; i < o->n_items; i++)
-        n += snprintf(url + n, sizeof url - (size_t)n, "%s%lld", i > 0 ? "," : "", (long long)o->items[i].goods_id);
+        n += snprintf(url + n, sizeof url - (size_t)n, "%s%lld", i > 0 ? "," : "",
+                      (long long)o->items[i].goods_id);
     struct http_answer answer = {0};
     const json_t *data = NULL;
     int rc = get(a, traceparent, url, &answer, &data, e);
@@ -80,13 +89,15 @@ static int quote_goods(const struct order_app *a, struct order *o, const char *t
     return rc;
 }
 
-static int quote_coupon(const struct order_app *a, struct order *o, const char *traceparent, struct app_error *e)
+static int quote_coupon(const struct order_app *a, struct order *o, const char *traceparent,
+                        struct app_error *e)
 {
     if (o->coupon_id == 0)
         return 0;
     char url[512];
-    snprintf(url, sizeof url, "%s/internal/quote/coupon/%lld?user_id=%lld&goods_amount=%lld", a->coupon_url,
-             (long long)o->coupon_id, (long long)o->user_id, (long long)o->goods_amount);
+    snprintf(url, sizeof url, "%s/internal/quote/coupon/%lld?user_id=%lld&goods_amount=%lld",
+             a->coupon_url, (long long)o->coupon_id, (long long)o->user_id,
+             (long long)o->goods_amount);
     struct http_answer answer = {0};
     const json_t *data = NULL;
     int rc = get(a, traceparent, url, &answer, &data, e);
@@ -100,7 +111,8 @@ static int quote_coupon(const struct order_app *a, struct order *o, const char *
     return rc;
 }
 
-static int quote_user(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e)
+static int quote_user(const struct order_app *a, const struct order *o, const char *traceparent,
+                      struct app_error *e)
 {
     char url[512];
     snprintf(url, sizeof url, "%s/internal/quote/user/%lld", a->user_url, (long long)o->user_id);
@@ -129,11 +141,13 @@ static int check_amounts(struct order *o, struct app_error *e)
         return app_refuse(e, CODE_ORDER_AMOUNT, "it is %lld", (long long)(o->goods_amount + fee));
     o->pay_amount = o->order_amount - o->coupon_paid - o->money_paid;
     if (o->pay_amount < 0)
-        return app_refuse(e, CODE_MONEY_INVALID, "at most %lld", (long long)(o->order_amount - o->coupon_paid));
+        return app_refuse(e, CODE_MONEY_INVALID, "at most %lld",
+                          (long long)(o->order_amount - o->coupon_paid));
     return 0;
 }
 
-int peers_quote(const struct order_app *a, struct order *o, const char *traceparent, struct app_error *e)
+int peers_quote(const struct order_app *a, struct order *o, const char *traceparent,
+                struct app_error *e)
 {
     if (o->money_paid < 0)
         return app_refuse(e, CODE_MONEY_NEGATIVE, "%s", "");
@@ -148,13 +162,18 @@ int peers_quote(const struct order_app *a, struct order *o, const char *tracepar
 /* --- tries --- */
 
 /* Takes body. *answered (may be NULL): one integer member of the answer. */
-static int post_try(const struct order_app *a, const char *base, const char *path, json_t *body, const char *traceparent,
-                    const char *member, int64_t *answered, struct app_error *e)
+static int post_try(const struct order_app *a, const char *base, const char *path, json_t *body,
+                    const char *traceparent, const char *member, int64_t *answered,
+                    struct app_error *e)
 {
     char url[512];
     snprintf(url, sizeof url, "%s%s", base, path);
-    const struct http_call c = {.method = "POST", .url = url, .json = body, .traceparent = traceparent,
-                                .timeout_ms = a->rpc_ms, .retry_on_timeout = true};
+    const struct http_call c = {.method = "POST",
+                                .url = url,
+                                .json = body,
+                                .traceparent = traceparent,
+                                .timeout_ms = a->rpc_ms,
+                                .retry_on_timeout = true};
     struct http_answer answer = {0};
     const json_t *data = NULL;
     int rc = body != NULL ? call(&c, &answer, &data, e) : app_fail(e, APP_E_NOMEM, "%s", path);
@@ -169,33 +188,42 @@ static int post_try(const struct order_app *a, const char *base, const char *pat
     return rc;
 }
 
-int peers_try_stock(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e)
+int peers_try_stock(const struct order_app *a, const struct order *o, const char *traceparent,
+                    struct app_error *e)
 {
     json_t *const items = json_array();
     for (size_t i = 0; i < o->n_items; i++)
-        json_array_append_new(items, json_pack("{s:o, s:I}", "goods_id", jsonx_from_id(o->items[i].goods_id), "qty",
+        json_array_append_new(items, json_pack("{s:o, s:I}", "goods_id",
+                                               jsonx_from_id(o->items[i].goods_id), "qty",
                                                (json_int_t)o->items[i].qty));
-    json_t *const body = json_pack("{s:o, s:I, s:o}", "order_id", jsonx_from_id(o->order_id), "expires_at",
-                                   (json_int_t)o->saga_deadline_ms, "items", items);
+    json_t *const body = json_pack("{s:o, s:I, s:o}", "order_id", jsonx_from_id(o->order_id),
+                                   "expires_at", (json_int_t)o->saga_deadline_ms, "items", items);
     return post_try(a, a->stock_url, "/internal/stock/try", body, traceparent, NULL, NULL, e);
 }
 
-int peers_try_coupon(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e)
+int peers_try_coupon(const struct order_app *a, const struct order *o, const char *traceparent,
+                     struct app_error *e)
 {
     int64_t paid = 0;
-    json_t *const body = json_pack("{s:o, s:o, s:o, s:I, s:I}", "order_id", jsonx_from_id(o->order_id), "user_id",
-                                   jsonx_from_id(o->user_id), "coupon_id", jsonx_from_id(o->coupon_id), "goods_amount",
-                                   (json_int_t)o->goods_amount, "expires_at", (json_int_t)o->saga_deadline_ms);
-    const int rc = post_try(a, a->coupon_url, "/internal/coupon/try", body, traceparent, "coupon_paid", &paid, e);
-    if (rc == 0 && paid != o->coupon_paid) /* it changed since the quote; the order was priced with the old value */
+    json_t *const body = json_pack(
+        "{s:o, s:o, s:o, s:I, s:I}", "order_id", jsonx_from_id(o->order_id), "user_id",
+        jsonx_from_id(o->user_id), "coupon_id", jsonx_from_id(o->coupon_id), "goods_amount",
+        (json_int_t)o->goods_amount, "expires_at", (json_int_t)o->saga_deadline_ms);
+    const int rc = post_try(a, a->coupon_url, "/internal/coupon/try", body, traceparent,
+                            "coupon_paid", &paid, e);
+    if (rc == 0 &&
+        paid !=
+            o->coupon_paid) /* it changed since the quote; the order was priced with the old value */
         return app_refuse(e, CODE_COUPON_INVALID, "its value has changed");
     return rc;
 }
 
-int peers_try_wallet(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e)
+int peers_try_wallet(const struct order_app *a, const struct order *o, const char *traceparent,
+                     struct app_error *e)
 {
-    json_t *const body = json_pack("{s:o, s:o, s:I, s:I}", "order_id", jsonx_from_id(o->order_id), "user_id",
-                                   jsonx_from_id(o->user_id), "amount", (json_int_t)o->money_paid, "expires_at",
-                                   (json_int_t)o->saga_deadline_ms);
+    json_t *const body =
+        json_pack("{s:o, s:o, s:I, s:I}", "order_id", jsonx_from_id(o->order_id), "user_id",
+                  jsonx_from_id(o->user_id), "amount", (json_int_t)o->money_paid, "expires_at",
+                  (json_int_t)o->saga_deadline_ms);
     return post_try(a, a->user_url, "/internal/wallet/try", body, traceparent, NULL, NULL, e);
 }

@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ORDER_COLUMNS                                                                                  \
-    "order_id, user_id, client_req_id::text AS client_req_id, req_hash, order_status, pay_status, "     \
+#define ORDER_COLUMNS                                                                                    \
+    "order_id, user_id, client_req_id::text AS client_req_id, req_hash, order_status, pay_status, "      \
     "goods_amount, shipping_fee, order_amount, coupon_id, coupon_paid, money_paid, pay_amount, pay_id, " \
     "fail_code, comp_mask, address, consignee, "                                                         \
     "(extract(epoch FROM saga_deadline) * 1000)::bigint AS saga_deadline_ms, "                           \
-    "to_char(pay_deadline AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS pay_deadline, "     \
+    "to_char(pay_deadline AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS pay_deadline, "    \
     "to_char(add_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS add_time"
 
 static void copy_text(char *dst, size_t cap, const char *src)
@@ -56,12 +56,15 @@ static void read_order(struct db_rows *r, int row, struct order *o)
 static const struct db_stmt FIND_REQUEST = {
     "ord_find_request", "SELECT " ORDER_COLUMNS " FROM trade_order"
                         " WHERE user_id = $1 AND client_req_id = $2 AND order_status <> 3"};
-static const struct db_stmt LOAD = {"ord_load", "SELECT " ORDER_COLUMNS " FROM trade_order WHERE order_id = $1"};
+static const struct db_stmt LOAD = {"ord_load", "SELECT " ORDER_COLUMNS
+                                                " FROM trade_order WHERE order_id = $1"};
 static const struct db_stmt LOAD_ITEMS = {
-    "ord_load_items", "SELECT goods_id, qty, goods_price FROM trade_order_item WHERE order_id = $1 ORDER BY line"};
+    "ord_load_items",
+    "SELECT goods_id, qty, goods_price FROM trade_order_item WHERE order_id = $1 ORDER BY line"};
 static const struct db_stmt LIST = {
-    "ord_list", "SELECT " ORDER_COLUMNS " FROM trade_order WHERE user_id = $1 AND order_status NOT IN (0, 3)"
-                " AND ($2::bigint = 0 OR order_id < $2) ORDER BY order_id DESC LIMIT $3"};
+    "ord_list",
+    "SELECT " ORDER_COLUMNS " FROM trade_order WHERE user_id = $1 AND order_status NOT IN (0, 3)"
+    " AND ($2::bigint = 0 OR order_id < $2) ORDER BY order_id DESC LIMIT $3"};
 
 struct find {
     int64_t order_id, user_id, before;
@@ -83,8 +86,8 @@ static int find_request_body(struct db_conn *c, void *arg)
     return db_rows_end(&r);
 }
 
-int repo_find_request(struct db *db, int64_t user_id, const char *client_req_id, struct order *out, bool *found,
-                      struct app_error *e)
+int repo_find_request(struct db *db, int64_t user_id, const char *client_req_id, struct order *out,
+                      bool *found, struct app_error *e)
 {
     struct find f = {.user_id = user_id, .client_req_id = client_req_id, .out = out};
     const int rc = db_read(db, find_request_body, &f, e);
@@ -100,9 +103,10 @@ static int load_items(struct db_conn *c, struct order *o)
         return rc;
     const int n = db_count(&r);
     for (int i = 0; i < n && i < ORDER_ITEMS_MAX; i++)
-        o->items[o->n_items++] = (struct order_item){.goods_id = db_get_i64(&r, i, "goods_id"),
-                                                     .qty = db_get_i64(&r, i, "qty"),
-                                                     .goods_price = db_get_i64(&r, i, "goods_price")};
+        o->items[o->n_items++] =
+            (struct order_item){.goods_id = db_get_i64(&r, i, "goods_id"),
+                                .qty = db_get_i64(&r, i, "qty"),
+                                .goods_price = db_get_i64(&r, i, "goods_price")};
     return db_rows_end(&r);
 }
 
@@ -132,7 +136,8 @@ static int list_body(struct db_conn *c, void *arg)
 {
     struct find *f = arg;
     struct db_rows r;
-    const int rc = db_query(c, &LIST, &r, db_i64(f->user_id), db_i64(f->before), db_i64((int64_t)f->max));
+    const int rc =
+        db_query(c, &LIST, &r, db_i64(f->user_id), db_i64(f->before), db_i64((int64_t)f->max));
     if (rc != 0)
         return rc;
     const int n = db_count(&r);
@@ -141,8 +146,8 @@ static int list_body(struct db_conn *c, void *arg)
     return db_rows_end(&r);
 }
 
-int repo_list(struct db *db, int64_t user_id, int64_t before, struct order *out, size_t max, size_t *n,
-              struct app_error *e)
+int repo_list(struct db *db, int64_t user_id, int64_t before, struct order *out, size_t max,
+              size_t *n, struct app_error *e)
 {
     struct find f = {.user_id = user_id, .before = before, .out = out, .max = max};
     const int rc = db_read(db, list_body, &f, e);
@@ -174,10 +179,11 @@ static int insert_body(struct db_conn *c, void *arg)
     struct insert *in = arg;
     struct order *o = in->o, row;
     struct db_rows r;
-    int rc = db_query(c, &INSERT, &r, db_i64(o->order_id), db_i64(o->user_id), db_text(o->client_req_id),
-                      db_bytes(o->req_hash, sizeof o->req_hash), db_i64(o->goods_amount), db_i64(o->shipping_fee),
-                      db_i64(o->order_amount), db_id_or_null(o->coupon_id), db_i64(o->coupon_paid),
-                      db_i64(o->money_paid), db_i64(o->pay_amount), db_text(o->address), db_text(o->consignee),
+    int rc = db_query(c, &INSERT, &r, db_i64(o->order_id), db_i64(o->user_id),
+                      db_text(o->client_req_id), db_bytes(o->req_hash, sizeof o->req_hash),
+                      db_i64(o->goods_amount), db_i64(o->shipping_fee), db_i64(o->order_amount),
+                      db_id_or_null(o->coupon_id), db_i64(o->coupon_paid), db_i64(o->money_paid),
+                      db_i64(o->pay_amount), db_text(o->address), db_text(o->consignee),
                       db_i64(in->saga_ms), db_i64(in->pay_deadline_ms));
     if (rc != 0)
         return rc;
@@ -190,12 +196,13 @@ static int insert_body(struct db_conn *c, void *arg)
     rc = db_rows_end(&r);
     for (size_t i = 0; rc == 0 && in->inserted && i < o->n_items; i++)
         rc = db_exec(c, &INSERT_ITEM, NULL, db_i64(o->order_id), db_i64((int64_t)i + 1),
-                     db_i64(o->items[i].goods_id), db_i64(o->items[i].qty), db_i64(o->items[i].goods_price));
+                     db_i64(o->items[i].goods_id), db_i64(o->items[i].qty),
+                     db_i64(o->items[i].goods_price));
     return rc;
 }
 
-int repo_insert(struct db *db, struct order *o, int64_t saga_ms, int64_t pay_deadline_ms, bool *inserted,
-                struct app_error *e)
+int repo_insert(struct db *db, struct order *o, int64_t saga_ms, int64_t pay_deadline_ms,
+                bool *inserted, struct app_error *e)
 {
     struct insert in = {.o = o, .saga_ms = saga_ms, .pay_deadline_ms = pay_deadline_ms};
     const int rc = db_tx(db, insert_body, &in, e);
@@ -206,11 +213,14 @@ int repo_insert(struct db *db, struct order *o, int64_t saga_ms, int64_t pay_dea
 /* --- PENDING -> CONFIRMED or CANCELLING --- */
 
 static const struct db_stmt CONFIRM = {
-    "ord_confirm", "UPDATE trade_order SET order_status = 1, confirm_time = now() WHERE order_id = $1 AND order_status = 0"};
+    "ord_confirm",
+    "UPDATE trade_order SET order_status = 1, confirm_time = now() WHERE order_id = $1 AND order_status = 0"};
 static const struct db_stmt ABORT = {
-    "ord_abort", "UPDATE trade_order SET order_status = 5, fail_code = $2, cancel_reason = $3,"
-                 " next_drive_at = now() + interval '15 seconds' WHERE order_id = $1 AND order_status = 0"};
-static const struct db_stmt STATUS = {"ord_status", "SELECT order_status FROM trade_order WHERE order_id = $1"};
+    "ord_abort",
+    "UPDATE trade_order SET order_status = 5, fail_code = $2, cancel_reason = $3,"
+    " next_drive_at = now() + interval '15 seconds' WHERE order_id = $1 AND order_status = 0"};
+static const struct db_stmt STATUS = {"ord_status",
+                                      "SELECT order_status FROM trade_order WHERE order_id = $1"};
 
 struct move {
     int64_t order_id;
@@ -224,7 +234,8 @@ static int move_body(struct db_conn *c, void *arg)
     struct move *m = arg;
     struct db_rows r;
     int rc = m->fail_code == 0 ? db_exec(c, &CONFIRM, NULL, db_i64(m->order_id))
-                               : db_exec(c, &ABORT, NULL, db_i64(m->order_id), db_i64(m->fail_code), db_text(m->reason));
+                               : db_exec(c, &ABORT, NULL, db_i64(m->order_id), db_i64(m->fail_code),
+                                         db_text(m->reason));
     if (rc != 0 || (rc = db_query(c, &STATUS, &r, db_i64(m->order_id))) != 0)
         return rc;
     if (db_count(&r) == 1)
@@ -243,8 +254,8 @@ int repo_confirm(struct db *db, int64_t order_id, enum order_status *now, struct
     return rc;
 }
 
-int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason, enum order_status *now,
-               struct app_error *e)
+int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason,
+               enum order_status *now, struct app_error *e)
 {
     struct move m = {.order_id = order_id, .fail_code = fail_code, .reason = reason};
     const int rc = db_tx(db, move_body, &m, e);
@@ -262,10 +273,12 @@ static const struct db_stmt TOMBSTONE = {
     " order_amount, pay_amount, saga_deadline, pay_deadline) VALUES ($1, $2, $3, '\\x00', 3, 0, 0, 0, 0, now(), now())"
     " ON CONFLICT DO NOTHING"};
 static const struct db_stmt LOCK_STATUS = {
-    "ord_lock_status", "SELECT order_status, now() > saga_deadline AS expired FROM trade_order WHERE order_id = $1 FOR UPDATE"};
+    "ord_lock_status",
+    "SELECT order_status, now() > saga_deadline AS expired FROM trade_order WHERE order_id = $1 FOR UPDATE"};
 static const struct db_stmt EXPIRE = {
-    "ord_expire", "UPDATE trade_order SET order_status = 5, fail_code = $2, cancel_reason = 'checkback',"
-                  " next_drive_at = now() + interval '15 seconds' WHERE order_id = $1 AND order_status = 0"};
+    "ord_expire",
+    "UPDATE trade_order SET order_status = 5, fail_code = $2, cancel_reason = 'checkback',"
+    " next_drive_at = now() + interval '15 seconds' WHERE order_id = $1 AND order_status = 0"};
 
 struct check {
     int64_t order_id, user_id;
@@ -277,11 +290,13 @@ static int check_body(struct db_conn *c, void *arg)
 {
     struct check *k = arg;
     struct db_rows r;
-    int rc = db_exec(c, &TOMBSTONE, NULL, db_i64(k->order_id), db_i64(k->user_id), db_text(k->client_req_id));
+    int rc = db_exec(c, &TOMBSTONE, NULL, db_i64(k->order_id), db_i64(k->user_id),
+                     db_text(k->client_req_id));
     if (rc != 0 || (rc = db_query(c, &LOCK_STATUS, &r, db_i64(k->order_id))) != 0)
         return rc;
     if (db_count(&r) == 1)
-        k->out = saga_verdict_of((enum order_status)db_get_i64(&r, 0, "order_status"), db_get_bool(&r, 0, "expired"));
+        k->out = saga_verdict_of((enum order_status)db_get_i64(&r, 0, "order_status"),
+                                 db_get_bool(&r, 0, "expired"));
     else
         rc = db_fail(c, APP_E_DB, "order %lld: neither row nor tombstone", (long long)k->order_id);
     const int ended = db_rows_end(&r);
@@ -294,8 +309,8 @@ static int check_body(struct db_conn *c, void *arg)
     return rc;
 }
 
-int repo_check(struct db *db, int64_t order_id, int64_t user_id, const char *client_req_id, enum saga_verdict *out,
-               struct app_error *e)
+int repo_check(struct db *db, int64_t order_id, int64_t user_id, const char *client_req_id,
+               enum saga_verdict *out, struct app_error *e)
 {
     struct check k = {.order_id = order_id, .user_id = user_id, .client_req_id = client_req_id};
     const int rc = db_tx(db, check_body, &k, e);
@@ -327,7 +342,8 @@ static int intent_body(struct db_conn *c, void *arg)
     if (granted) {
         i->out->user_id = db_get_i64(&r, 0, "user_id");
         i->out->pay_amount = db_get_i64(&r, 0, "pay_amount");
-        copy_text(i->out->pay_deadline, sizeof i->out->pay_deadline, db_get_text(&r, 0, "pay_deadline"));
+        copy_text(i->out->pay_deadline, sizeof i->out->pay_deadline,
+                  db_get_text(&r, 0, "pay_deadline"));
     }
     if ((rc = db_rows_end(&r)) != 0 || granted)
         return rc;
@@ -339,16 +355,19 @@ static int intent_body(struct db_conn *c, void *arg)
     return db_refuse(c, exists ? CODE_PAY_NOT_PAYABLE : CODE_ORDER_NOT_FOUND, "%s", "");
 }
 
-int repo_pay_intent(struct db *db, int64_t order_id, int64_t margin_ms, struct pay_intent *out, struct app_error *e)
+int repo_pay_intent(struct db *db, int64_t order_id, int64_t margin_ms, struct pay_intent *out,
+                    struct app_error *e)
 {
     struct intent i = {.order_id = order_id, .margin_ms = margin_ms, .out = out};
     return db_tx(db, intent_body, &i, e);
 }
 
 static const struct db_stmt LOCK_PAY = {
-    "ord_lock_pay", "SELECT order_status, pay_status, pay_id FROM trade_order WHERE order_id = $1 FOR UPDATE"};
+    "ord_lock_pay",
+    "SELECT order_status, pay_status, pay_id FROM trade_order WHERE order_id = $1 FOR UPDATE"};
 static const struct db_stmt ACCEPT = {
-    "ord_accept", "UPDATE trade_order SET pay_status = 2, pay_id = $2, pay_time = now() WHERE order_id = $1"};
+    "ord_accept",
+    "UPDATE trade_order SET pay_status = 2, pay_id = $2, pay_time = now() WHERE order_id = $1"};
 
 int repo_accept_paid(struct db_conn *c, int64_t order_id, int64_t pay_id, enum paid_reaction *out)
 {
@@ -362,17 +381,22 @@ int repo_accept_paid(struct db_conn *c, int64_t order_id, int64_t pay_id, enum p
                                      (enum pay_status)db_get_i64(&r, 0, "pay_status"),
                                      db_get_i64_or(&r, 0, "pay_id", 0), pay_id);
     rc = db_rows_end(&r);
-    return rc == 0 && *out == PAID_ACCEPT ? db_exec(c, &ACCEPT, NULL, db_i64(order_id), db_i64(pay_id)) : rc;
+    return rc == 0 && *out == PAID_ACCEPT
+               ? db_exec(c, &ACCEPT, NULL, db_i64(order_id), db_i64(pay_id))
+               : rc;
 }
 
 /* --- compensation --- */
 
 static const struct db_stmt LOCK_COMP = {
-    "ord_lock_comp", "SELECT order_status, comp_mask FROM trade_order WHERE order_id = $1 FOR UPDATE"};
-static const struct db_stmt ACK = {"ord_ack", "UPDATE trade_order SET comp_mask = $2 WHERE order_id = $1"};
+    "ord_lock_comp",
+    "SELECT order_status, comp_mask FROM trade_order WHERE order_id = $1 FOR UPDATE"};
+static const struct db_stmt ACK = {"ord_ack",
+                                   "UPDATE trade_order SET comp_mask = $2 WHERE order_id = $1"};
 static const struct db_stmt CLOSE = {
-    "ord_close", "UPDATE trade_order SET comp_mask = $2, order_status = 2, close_time = now(), next_drive_at = NULL"
-                 " WHERE order_id = $1"};
+    "ord_close",
+    "UPDATE trade_order SET comp_mask = $2, order_status = 2, close_time = now(), next_drive_at = NULL"
+    " WHERE order_id = $1"};
 
 int repo_ack_cancel(struct db_conn *c, int64_t order_id, int bit, const char **state)
 {

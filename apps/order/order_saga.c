@@ -46,13 +46,17 @@ static bool needs_wallet(const struct order *o)
 static const struct step {
     const char *what;
     bool (*needed)(const struct order *o); /* NULL: always */
-    int (*try)(const struct order_app *a, const struct order *o, const char *traceparent, struct app_error *e);
+    int (*try)(const struct order_app *a, const struct order *o, const char *traceparent,
+               struct app_error *e);
     int code; /* when it fails without a refusal of its own */
     enum order_fp before, after;
 } steps[] = {
-    {"stock", NULL, peers_try_stock, CODE_STOCK_DEDUCT, FP_ORDER_BEFORE_STOCK, FP_ORDER_AFTER_STOCK},
-    {"coupon", needs_coupon, peers_try_coupon, CODE_COUPON_DEDUCT, FP_ORDER_BEFORE_COUPON, FP_ORDER_AFTER_COUPON},
-    {"wallet", needs_wallet, peers_try_wallet, CODE_BALANCE_DEDUCT, FP_ORDER_BEFORE_WALLET, FP_ORDER_AFTER_WALLET},
+    {"stock", NULL, peers_try_stock, CODE_STOCK_DEDUCT, FP_ORDER_BEFORE_STOCK,
+     FP_ORDER_AFTER_STOCK},
+    {"coupon", needs_coupon, peers_try_coupon, CODE_COUPON_DEDUCT, FP_ORDER_BEFORE_COUPON,
+     FP_ORDER_AFTER_COUPON},
+    {"wallet", needs_wallet, peers_try_wallet, CODE_BALANCE_DEDUCT, FP_ORDER_BEFORE_WALLET,
+     FP_ORDER_AFTER_WALLET},
 };
 
 static int injected(struct app_error *e)
@@ -63,11 +67,16 @@ static int injected(struct app_error *e)
 static int arm(struct placing *p, struct app_error *e)
 {
     const struct order *o = p->o;
-    struct envelope v = {.event = EVENT_order_cancel, .has = ENV_USER | ENV_REQ | ENV_ITEMS | ENV_MONEY | ENV_COUPON,
-                         .order_id = o->order_id, .user_id = o->user_id, .coupon_id = o->coupon_id,
-                         .money_paid = o->money_paid, .n_items = o->n_items};
+    struct envelope v = {.event = EVENT_order_cancel,
+                         .has = ENV_USER | ENV_REQ | ENV_ITEMS | ENV_MONEY | ENV_COUPON,
+                         .order_id = o->order_id,
+                         .user_id = o->user_id,
+                         .coupon_id = o->coupon_id,
+                         .money_paid = o->money_paid,
+                         .n_items = o->n_items};
     for (size_t i = 0; i < o->n_items; i++)
-        v.items[i] = (struct envelope_item){.goods_id = o->items[i].goods_id, .qty = o->items[i].qty};
+        v.items[i] =
+            (struct envelope_item){.goods_id = o->items[i].goods_id, .qty = o->items[i].qty};
     for (size_t i = 0; i < sizeof v.client_req_id; i++)
         v.client_req_id[i] = o->client_req_id[i];
     const int rc = FAILPOINT(order_fp[FP_ORDER_BEFORE_HALF])
@@ -75,7 +84,8 @@ static int arm(struct placing *p, struct app_error *e)
                        : mq_half(p->a->mq, &v, NULL, p->a->immunity_s, p->traceparent, &p->half, e);
     if (rc == 0)
         return 0;
-    log_warn("half_failed", "order_id=%lld text=%s", (long long)o->order_id, app_log_value(e->text));
+    log_warn("half_failed", "order_id=%lld text=%s", (long long)o->order_id,
+             app_log_value(e->text));
     return app_refuse(e, CODE_MQ_SEND, "the cancellation could not be armed; nothing was taken");
 }
 
@@ -97,7 +107,8 @@ static enum placed settle_by_reading(struct placing *p)
     bool found = false;
     struct app_error e = {0};
     if (repo_load(p->a->db, p->o->order_id, &row, &found, &e) != 0 || !found) {
-        log_warn("verdict_unknown", "order_id=%lld text=%s", (long long)p->o->order_id, app_log_value(e.text));
+        log_warn("verdict_unknown", "order_id=%lld text=%s", (long long)p->o->order_id,
+                 app_log_value(e.text));
         return PLACED_OPEN;
     }
     return settle(p, row.status);
@@ -106,13 +117,14 @@ static enum placed settle_by_reading(struct placing *p)
 static enum placed abort_order(struct placing *p, int code, const char *what, struct app_error *e)
 {
     enum order_status now = ORDER_PENDING;
-    log_info("order_aborts", "order_id=%lld step=%s code=%d text=%s", (long long)p->o->order_id, what, code,
-             app_log_value(e->text));
+    log_info("order_aborts", "order_id=%lld step=%s code=%d text=%s", (long long)p->o->order_id,
+             what, code, app_log_value(e->text));
     p->o->fail_code = code;
     app_refuse(e, code, "%s", "");
     struct app_error failed = {0};
-    int rc = FAILPOINT(order_fp[FP_ORDER_ABORT_BEFORE_CAS]) ? injected(&failed)
-                                                           : repo_abort(p->a->db, p->o->order_id, code, what, &now, &failed);
+    int rc = FAILPOINT(order_fp[FP_ORDER_ABORT_BEFORE_CAS])
+                 ? injected(&failed)
+                 : repo_abort(p->a->db, p->o->order_id, code, what, &now, &failed);
     if (rc == 0 && FAILPOINT(order_fp[FP_ORDER_ABORT_AFTER_CAS]))
         rc = injected(&failed);
     return rc == 0 ? settle(p, now) : settle_by_reading(p);
@@ -127,7 +139,8 @@ static enum placed confirm_order(struct placing *p, struct app_error *e)
     }
     const int rc = repo_confirm(p->a->db, p->o->order_id, &now, e);
     if (rc != 0)
-        return app_is_unknown(rc) ? settle_by_reading(p) : abort_order(p, CODE_ORDER_CONFIRM, "confirm", e);
+        return app_is_unknown(rc) ? settle_by_reading(p)
+                                  : abort_order(p, CODE_ORDER_CONFIRM, "confirm", e);
     if (FAILPOINT(order_fp[FP_ORDER_AFTER_CONFIRM])) {
         p->o->status = now;
         return now == ORDER_CONFIRMED ? PLACED_CONFIRMED : PLACED_OPEN;
@@ -150,7 +163,8 @@ static enum placed try_all(struct placing *p, struct app_error *e)
         const struct step *s = &steps[i];
         if (s->needed != NULL && !s->needed(p->o))
             continue;
-        int rc = FAILPOINT(order_fp[s->before]) ? injected(e) : s->try(p->a, p->o, p->traceparent, e);
+        int rc =
+            FAILPOINT(order_fp[s->before]) ? injected(e) : s->try(p->a, p->o, p->traceparent, e);
         if (rc == 0 && FAILPOINT(order_fp[s->after]))
             rc = injected(e);
         if (rc != 0)
@@ -159,7 +173,8 @@ static enum placed try_all(struct placing *p, struct app_error *e)
     return confirm_order(p, e);
 }
 
-int saga_place(struct order_app *a, struct order *o, const char *traceparent, enum placed *out, struct app_error *e)
+int saga_place(struct order_app *a, struct order *o, const char *traceparent, enum placed *out,
+               struct app_error *e)
 {
     struct placing p = {.a = a, .o = o, .traceparent = traceparent};
     int rc = ids_next(a->ids, &o->order_id, e);
@@ -175,7 +190,8 @@ int saga_place(struct order_app *a, struct order *o, const char *traceparent, en
         return 0;
     }
     if (rc != 0) {
-        log_warn("insert_failed", "order_id=%lld text=%s", (long long)o->order_id, app_log_value(e->text));
+        log_warn("insert_failed", "order_id=%lld text=%s", (long long)o->order_id,
+                 app_log_value(e->text));
         return app_refuse(e, CODE_ORDER_SAVE, "%s", "");
     }
     if (!inserted) { /* a twin has the key, or the check-back was here first */

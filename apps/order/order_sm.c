@@ -39,8 +39,8 @@ enum mq_verdict saga_end_of(enum saga_verdict v)
     return v == SAGA_ROLLBACK ? MQ_ROLLBACK : v == SAGA_COMMIT ? MQ_COMMIT : MQ_UNKNOWN;
 }
 
-enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_status p, int64_t row_pay_id,
-                                    int64_t pay_id)
+enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_status p,
+                                    int64_t row_pay_id, int64_t pay_id)
 {
     if (!found || s == ORDER_PENDING)
         return PAID_LATER;

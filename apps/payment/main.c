@@ -9,7 +9,8 @@
 static const struct app_option options[] = {
     {"order-url", APP_TEXT, NULL, 8, 200, "base URL of the order service's internal port", false},
     {"provider-url", APP_TEXT, NULL, 8, 200, "base URL of the payment provider", false},
-    {"notify-url", APP_TEXT, NULL, 8, 300, "URL of our /v1/payments/callback as the provider reaches it", false},
+    {"notify-url", APP_TEXT, NULL, 8, 300,
+     "URL of our /v1/payments/callback as the provider reaches it", false},
     {"sign-key", APP_TEXT, NULL, 8, 200, "key of the provider's signatures", true},
     {"currency", APP_TEXT, "CNY", 3, 3, "currency of all amounts, three letters", false},
     {"rpc-ms", APP_INT, "1000", 50, 60000, "timeout of one call to the order service, ms", false},
@@ -22,12 +23,17 @@ static int boot(struct app *app, void **state, struct app_error *e)
     struct payment_app *a = calloc(1, sizeof *a);
     if (a == NULL)
         return app_fail(e, APP_E_NOMEM, "payment service");
-    *a = (struct payment_app){
-        .db = app_db(app), .mq = app_mq(app), .ids = app_ids(app), .metrics = app_metrics(app),
-        .order_url = app_text(app, "order-url"), .provider_url = app_text(app, "provider-url"),
-        .notify_url = app_text(app, "notify-url"), .sign_key = app_text(app, "sign-key"),
-        .currency = app_text(app, "currency"), .rpc_ms = app_int(app, "rpc-ms"),
-        .provider_ms = app_int(app, "provider-ms")};
+    *a = (struct payment_app){.db = app_db(app),
+                              .mq = app_mq(app),
+                              .ids = app_ids(app),
+                              .metrics = app_metrics(app),
+                              .order_url = app_text(app, "order-url"),
+                              .provider_url = app_text(app, "provider-url"),
+                              .notify_url = app_text(app, "notify-url"),
+                              .sign_key = app_text(app, "sign-key"),
+                              .currency = app_text(app, "currency"),
+                              .rpc_ms = app_int(app, "rpc-ms"),
+                              .provider_ms = app_int(app, "provider-ms")};
     *state = a;
     payment_mq_init(a);
     const int rc = mq_consume(a->mq, &a->order_inbox, e);

@@ -17,9 +17,10 @@
 
 static json_t *payment_json(const struct payment *p)
 {
-    return json_pack("{s:o, s:o, s:I, s:i, s:s, s:b, s:b}", "pay_id", jsonx_from_id(p->pay_id), "order_id",
-                     jsonx_from_id(p->order_id), "pay_amount", (json_int_t)p->amount, "is_paid", (int)p->state, "state",
-                     pay_state_text(p->state), "settled", pay_is_settled(p->state, p->acks), "suspect", p->suspect);
+    return json_pack("{s:o, s:o, s:I, s:i, s:s, s:b, s:b}", "pay_id", jsonx_from_id(p->pay_id),
+                     "order_id", jsonx_from_id(p->order_id), "pay_amount", (json_int_t)p->amount,
+                     "is_paid", (int)p->state, "state", pay_state_text(p->state), "settled",
+                     pay_is_settled(p->state, p->acks), "suspect", p->suspect);
 }
 
 /* --- POST /v1/payments --- */
@@ -39,12 +40,14 @@ static void create_payment(void *arg, struct http_req *rq)
     int64_t order_id = 0;
     struct created created;
     struct app_error e = {0};
-    if (parse_create(rq, &order_id, &e) != 0 || pay_create(a, order_id, http_traceparent(rq), &created, &e) != 0) {
+    if (parse_create(rq, &order_id, &e) != 0 ||
+        pay_create(a, order_id, http_traceparent(rq), &created, &e) != 0) {
         http_error(rq, &e);
         return;
     }
     json_t *const data = payment_json(&created.payment);
-    json_object_set_new(data, "provider_url", created.pay_url != NULL ? json_string(created.pay_url) : json_null());
+    json_object_set_new(data, "provider_url",
+                        created.pay_url != NULL ? json_string(created.pay_url) : json_null());
     http_ok_status(rq, created.is_new ? 201 : 200, data);
     free(created.pay_url);
 }
@@ -80,12 +83,15 @@ static bool parse_amount(const char *s, int64_t *out)
 
 static bool parse_callback(const struct http_req *rq, struct callback *cb)
 {
-    const char *const id = http_form_value(rq, "out_trade_no"), *const status = http_form_value(rq, "status");
+    const char *const id = http_form_value(rq, "out_trade_no"), *const status =
+                                                                    http_form_value(rq, "status");
     cb->provider_txn_id = http_form_value(rq, "provider_txn_id");
     cb->currency = http_form_value(rq, "currency");
-    return id != NULL && id_parse(id, &cb->pay_id) && parse_amount(http_form_value(rq, "amount"), &cb->amount) &&
-           cb->currency != NULL && cb->provider_txn_id != NULL && cb->provider_txn_id[0] != '\0' &&
-           strlen(cb->provider_txn_id) < PROVIDER_TXN_MAX && status != NULL && strcmp(status, "CAPTURED") == 0;
+    return id != NULL && id_parse(id, &cb->pay_id) &&
+           parse_amount(http_form_value(rq, "amount"), &cb->amount) && cb->currency != NULL &&
+           cb->provider_txn_id != NULL && cb->provider_txn_id[0] != '\0' &&
+           strlen(cb->provider_txn_id) < PROVIDER_TXN_MAX && status != NULL &&
+           strcmp(status, "CAPTURED") == 0;
 }
 
 static void fail(struct http_req *rq, int status, const char *event, const char *why)
@@ -104,9 +110,11 @@ static void callback(void *arg, struct http_req *rq)
     if (!sign_verify(a->sign_key, form, n))
         fail(rq, code_http(CODE_PAY_SIGNATURE), "callback_forged", code_text(CODE_PAY_SIGNATURE));
     else if (!parse_callback(rq, &cb))
-        fail(rq, code_http(CODE_BAD_PARAMETER), "callback_malformed", "a parameter is missing or wrong");
+        fail(rq, code_http(CODE_BAD_PARAMETER), "callback_malformed",
+             "a parameter is missing or wrong");
     else if (pay_callback(a, &cb, http_traceparent(rq), &e) != 0)
-        fail(rq, code_http(e.kind == APP_E_REFUSED ? e.code : CODE_MQ_SEND), "callback_refused", e.text);
+        fail(rq, code_http(e.kind == APP_E_REFUSED ? e.code : CODE_MQ_SEND), "callback_refused",
+             e.text);
     else
         http_text(rq, 200, "text/plain", "SUCCESS");
 }

@@ -34,7 +34,8 @@ static void set_outcome(char outcome[INBOX_OUTCOME_MAX], const char *text)
 
 /* --- order_cancel --- */
 
-static int cancel_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int cancel_effect(struct db_conn *c, const struct inbox_msg *m,
+                         char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
     (void)arg;
     int64_t closed = 0;
@@ -43,11 +44,16 @@ static int cancel_effect(struct db_conn *c, const struct inbox_msg *m, char outc
     return rc;
 }
 
-static int cancel_emit(const struct inbox_msg *m, const char *outcome, void *arg, struct app_error *e)
+static int cancel_emit(const struct inbox_msg *m, const char *outcome, void *arg,
+                       struct app_error *e)
 {
     const struct payment_app *a = arg;
-    const struct envelope ack = {.event = EVENT_cancel_ack, .has = ENV_BRANCH | ENV_OUTCOME, .order_id = m->v->order_id,
-                                 .attempt = m->v->attempt, .branch = BRANCH_PAY, .outcome = outcome_of_text(outcome)};
+    const struct envelope ack = {.event = EVENT_cancel_ack,
+                                 .has = ENV_BRANCH | ENV_OUTCOME,
+                                 .order_id = m->v->order_id,
+                                 .attempt = m->v->attempt,
+                                 .branch = BRANCH_PAY,
+                                 .outcome = outcome_of_text(outcome)};
     const int rc = mq_publish(a->mq, &ack, m->traceparent, e);
     if (rc == 0)
         pay_close_at_provider(a, m->v->order_id);
@@ -56,7 +62,8 @@ static int cancel_emit(const struct inbox_msg *m, const char *outcome, void *arg
 
 /* --- order_paid --- */
 
-static int order_paid_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int order_paid_effect(struct db_conn *c, const struct inbox_msg *m,
+                             char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
     (void)arg;
     int64_t closed = 0;
@@ -65,12 +72,14 @@ static int order_paid_effect(struct db_conn *c, const struct inbox_msg *m, char 
     if (rc == 0)
         rc = pay_repo_ack(c, m->v->pay_id, ACK_ORDER, &hit);
     if (rc == 0 && !hit)
-        log_error("stray_order_paid", "order_id=%lld pay_id=%lld", (long long)m->v->order_id, (long long)m->v->pay_id);
+        log_error("stray_order_paid", "order_id=%lld pay_id=%lld", (long long)m->v->order_id,
+                  (long long)m->v->pay_id);
     set_outcome(outcome, !hit ? "stray" : closed > 0 ? "accepted, others closed" : "accepted");
     return rc;
 }
 
-static int order_paid_emit(const struct inbox_msg *m, const char *outcome, void *arg, struct app_error *e)
+static int order_paid_emit(const struct inbox_msg *m, const char *outcome, void *arg,
+                           struct app_error *e)
 {
     (void)outcome;
     (void)e;
@@ -80,16 +89,19 @@ static int order_paid_emit(const struct inbox_msg *m, const char *outcome, void 
 
 /* --- paid_ack --- */
 
-static int paid_ack_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int paid_ack_effect(struct db_conn *c, const struct inbox_msg *m,
+                           char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
     (void)arg;
     const int bit = ack_bit_of(m->v->branch);
     bool hit = false;
     if (bit == 0)
-        return db_fail(c, APP_E_INVALID, "branch %s does not acknowledge payments", branch_text(m->v->branch));
+        return db_fail(c, APP_E_INVALID, "branch %s does not acknowledge payments",
+                       branch_text(m->v->branch));
     const int rc = pay_repo_ack(c, m->v->pay_id, bit, &hit);
     if (rc == 0 && !hit)
-        log_error("stray_ack", "pay_id=%lld branch=%s", (long long)m->v->pay_id, branch_text(m->v->branch));
+        log_error("stray_ack", "pay_id=%lld branch=%s", (long long)m->v->pay_id,
+                  branch_text(m->v->branch));
     set_outcome(outcome, hit ? "acked" : "stray");
     return rc;
 }
@@ -97,10 +109,20 @@ static int paid_ack_effect(struct db_conn *c, const struct inbox_msg *m, char ou
 void payment_mq_init(struct payment_app *a)
 {
     a->order_inbox = (struct inbox){
-        .group = GROUP_PAY_ORDER, .topic = TOPIC_ORDER, .db = a->db, .arg = a, .metrics = a->metrics,
-        .handlers = {{.event = EVENT_order_cancel, .effect = cancel_effect, .emit = cancel_emit},
-                     {.event = EVENT_order_paid, .effect = order_paid_effect, .emit = order_paid_emit}}};
-    a->ack_inbox = (struct inbox){.group = GROUP_PAY_ACK, .topic = TOPIC_ACK, .db = a->db, .arg = a, .metrics = a->metrics,
-                                  .handlers = {{.event = EVENT_paid_ack, .effect = paid_ack_effect}}};
+        .group = GROUP_PAY_ORDER,
+        .topic = TOPIC_ORDER,
+        .db = a->db,
+        .arg = a,
+        .metrics = a->metrics,
+        .handlers = {
+            {.event = EVENT_order_cancel, .effect = cancel_effect, .emit = cancel_emit},
+            {.event = EVENT_order_paid, .effect = order_paid_effect, .emit = order_paid_emit}}};
+    a->ack_inbox =
+        (struct inbox){.group = GROUP_PAY_ACK,
+                       .topic = TOPIC_ACK,
+                       .db = a->db,
+                       .arg = a,
+                       .metrics = a->metrics,
+                       .handlers = {{.event = EVENT_paid_ack, .effect = paid_ack_effect}}};
     mq_set_check(a->mq, check_back, a);
 }

@@ -51,8 +51,12 @@ static int new_txn_id(const struct payment_app *a, char out[ID_TEXT_MAX + 8], st
 
 static struct envelope paid_message(const struct payment *p, const char *provider_txn_id)
 {
-    struct envelope v = {.event = EVENT_paid, .has = ENV_PAY | ENV_USER | ENV_AMOUNT, .order_id = p->order_id,
-                         .pay_id = p->pay_id, .user_id = p->user_id, .amount = p->amount};
+    struct envelope v = {.event = EVENT_paid,
+                         .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                         .order_id = p->order_id,
+                         .pay_id = p->pay_id,
+                         .user_id = p->user_id,
+                         .amount = p->amount};
     if (provider_txn_id != NULL) {
         v.has |= ENV_PROVIDER_TXN;
         (void)snprintf(v.provider_txn_id, sizeof v.provider_txn_id, "%s", provider_txn_id);
@@ -60,18 +64,20 @@ static struct envelope paid_message(const struct payment *p, const char *provide
     return v;
 }
 
-static int send_half(struct payment_app *a, const struct envelope *v, const char *txn_id, const char *traceparent,
-                     struct mq_half *half, struct app_error *e)
+static int send_half(struct payment_app *a, const struct envelope *v, const char *txn_id,
+                     const char *traceparent, struct mq_half *half, struct app_error *e)
 {
-    int rc = FAILPOINT(payment_fp[FP_PAY_BEFORE_HALF]) ? injected(e) : mq_half(a->mq, v, txn_id, 0, traceparent, half, e);
+    int rc = FAILPOINT(payment_fp[FP_PAY_BEFORE_HALF])
+                 ? injected(e)
+                 : mq_half(a->mq, v, txn_id, 0, traceparent, half, e);
     if (rc == 0 && FAILPOINT(payment_fp[FP_PAY_AFTER_HALF]))
         rc = injected(e);
     return rc;
 }
 
 /* 0: the payment is recorded as paid, by us or by a twin. */
-static int settle(struct payment_app *a, const struct payment *p, const char *provider_txn_id, const char *traceparent,
-                  struct app_error *e)
+static int settle(struct payment_app *a, const struct payment *p, const char *provider_txn_id,
+                  const char *traceparent, struct app_error *e)
 {
     char txn_id[ID_TEXT_MAX + 8];
     struct mq_half half;
@@ -84,13 +90,14 @@ static int settle(struct payment_app *a, const struct payment *p, const char *pr
     if (!FAILPOINT(payment_fp[FP_PAY_AFTER_TX]))
         mq_end(a->mq, &half, verdict);
     if (verdict == MQ_COMMIT) {
-        log_info("paid", "pay_id=%lld order_id=%lld amount=%lld", (long long)p->pay_id, (long long)p->order_id,
-                 (long long)p->amount);
+        log_info("paid", "pay_id=%lld order_id=%lld amount=%lld", (long long)p->pay_id,
+                 (long long)p->order_id, (long long)p->amount);
         return 0;
     }
     if (rc == APP_E_REFUSED && e->code == CODE_PAY_IS_PAID)
         return 0;
-    log_warn("not_settled", "pay_id=%lld txn_id=%s error=%s", (long long)p->pay_id, txn_id, app_log_value(e->text));
+    log_warn("not_settled", "pay_id=%lld txn_id=%s error=%s", (long long)p->pay_id, txn_id,
+             app_log_value(e->text));
     return rc;
 }
 
@@ -99,21 +106,27 @@ static int settle(struct payment_app *a, const struct payment *p, const char *pr
 static void mark_suspect(struct payment_app *a, const struct payment *p, const struct callback *cb)
 {
     struct app_error e;
-    log_error("callback_suspect", "pay_id=%lld amount=%lld expected=%lld currency=%s", (long long)p->pay_id,
-              (long long)cb->amount, (long long)p->amount, app_log_value(cb->currency));
-    metric_add(metrics_counter(a->metrics, "shop_callback_suspect_total", "callbacks with the wrong money", ""), 1);
+    log_error("callback_suspect", "pay_id=%lld amount=%lld expected=%lld currency=%s",
+              (long long)p->pay_id, (long long)cb->amount, (long long)p->amount,
+              app_log_value(cb->currency));
+    metric_add(metrics_counter(a->metrics, "shop_callback_suspect_total",
+                               "callbacks with the wrong money", ""),
+               1);
     if (!p->suspect && pay_repo_suspect(a->db, p->pay_id, &e) != 0)
-        log_error("suspect_not_marked", "pay_id=%lld error=%s", (long long)p->pay_id, app_log_value(e.text));
+        log_error("suspect_not_marked", "pay_id=%lld error=%s", (long long)p->pay_id,
+                  app_log_value(e.text));
 }
 
-int pay_callback(struct payment_app *a, const struct callback *cb, const char *traceparent, struct app_error *e)
+int pay_callback(struct payment_app *a, const struct callback *cb, const char *traceparent,
+                 struct app_error *e)
 {
     struct payment p = {.pay_id = cb->pay_id};
     bool found = false;
     int rc = pay_repo_load(a->db, cb->pay_id, &p, &found, e);
     if (rc != 0)
         return rc;
-    const bool same_money = found && cb->amount == p.amount && strcmp(cb->currency, a->currency) == 0;
+    const bool same_money =
+        found && cb->amount == p.amount && strcmp(cb->currency, a->currency) == 0;
     switch (callback_reaction_of(found, p.state, same_money)) {
     case CALLBACK_STRANGER:
         return app_refuse(e, CODE_PAY_NOT_FOUND, "%lld", (long long)cb->pay_id);
@@ -135,7 +148,8 @@ int pay_callback(struct payment_app *a, const struct callback *cb, const char *t
 
 static int unavailable(struct app_error *e, const char *step, int64_t order_id)
 {
-    log_warn("create_failed", "order_id=%lld step=%s error=%s", (long long)order_id, step, app_log_value(e->text));
+    log_warn("create_failed", "order_id=%lld step=%s error=%s", (long long)order_id, step,
+             app_log_value(e->text));
     return app_refuse(e, CODE_PAY_CREATE, "%s", "");
 }
 
@@ -144,7 +158,8 @@ static int fail_unless_refused(int rc, struct app_error *e, const char *step, in
     return rc == 0 || rc == APP_E_REFUSED ? rc : unavailable(e, step, order_id);
 }
 
-static int open_row(struct payment_app *a, int64_t order_id, const char *traceparent, struct created *out, struct app_error *e)
+static int open_row(struct payment_app *a, int64_t order_id, const char *traceparent,
+                    struct created *out, struct app_error *e)
 {
     struct payment p = {.order_id = order_id};
     int rc = ids_next(a->ids, &p.pay_id, e);
@@ -183,7 +198,8 @@ static int charge(struct payment_app *a, struct created *out, struct app_error *
     return rc != 0 ? unavailable(e, "charge", out->payment.order_id) : refuse_if_closed(a, out, e);
 }
 
-int pay_create(struct payment_app *a, int64_t order_id, const char *traceparent, struct created *out, struct app_error *e)
+int pay_create(struct payment_app *a, int64_t order_id, const char *traceparent,
+               struct created *out, struct app_error *e)
 {
     *out = (struct created){.is_new = false};
     int rc = open_row(a, order_id, traceparent, out, e);
@@ -217,5 +233,6 @@ void pay_close_at_provider(const struct payment_app *a, int64_t order_id)
             rc = pay_repo_close_confirmed(a->db, ids[i], &e);
     }
     if (rc != 0)
-        log_warn("provider_close_failed", "order_id=%lld error=%s", (long long)order_id, app_log_value(e.text));
+        log_warn("provider_close_failed", "order_id=%lld error=%s", (long long)order_id,
+                 app_log_value(e.text));
 }

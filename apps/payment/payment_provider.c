@@ -20,18 +20,24 @@ static int refusal(const struct http_call *call, const struct http_answer *a, st
 {
     if (a->code == CODE_ORDER_NOT_FOUND || a->code == CODE_PAY_NOT_PAYABLE)
         return app_refuse(e, a->code, "%s", "");
-    return app_fail(e, a->status >= 500 ? APP_E_DOWN : APP_E_PROTO, "%s: HTTP %d, code %d %s", call->url, a->status,
-                    a->code, a->message);
+    return app_fail(e, a->status >= 500 ? APP_E_DOWN : APP_E_PROTO, "%s: HTTP %d, code %d %s",
+                    call->url, a->status, a->code, a->message);
 }
 
-int order_pay_intent(const struct payment_app *a, struct payment *p, const char *traceparent, struct app_error *e)
+int order_pay_intent(const struct payment_app *a, struct payment *p, const char *traceparent,
+                     struct app_error *e)
 {
     char url[URL_MAX];
     struct http_answer answer;
-    (void)snprintf(url, sizeof url, "%s/internal/orders/%lld/pay-intent", a->order_url, (long long)p->order_id);
+    (void)snprintf(url, sizeof url, "%s/internal/orders/%lld/pay-intent", a->order_url,
+                   (long long)p->order_id);
     json_t *const body = json_pack("{s:o}", "pay_id", jsonx_from_id(p->pay_id));
-    const struct http_call call = {.method = "POST", .url = url, .json = body, .traceparent = traceparent,
-                                   .timeout_ms = a->rpc_ms, .retry_on_timeout = true};
+    const struct http_call call = {.method = "POST",
+                                   .url = url,
+                                   .json = body,
+                                   .traceparent = traceparent,
+                                   .timeout_ms = a->rpc_ms,
+                                   .retry_on_timeout = true};
     int rc = http_do(&call, &answer, e);
     json_decref(body);
     if (rc != 0)
@@ -54,18 +60,21 @@ int order_pay_intent(const struct payment_app *a, struct payment *p, const char 
 
 static json_t *charge_json(const struct payment_app *a, const struct payment *p)
 {
-    return json_pack("{s:o, s:I, s:s, s:s, s:s}", "out_trade_no", jsonx_from_id(p->pay_id), "amount",
-                     (json_int_t)p->amount, "currency", a->currency, "notify_url", a->notify_url, "expires_at",
-                     p->pay_deadline);
+    return json_pack("{s:o, s:I, s:s, s:s, s:s}", "out_trade_no", jsonx_from_id(p->pay_id),
+                     "amount", (json_int_t)p->amount, "currency", a->currency, "notify_url",
+                     a->notify_url, "expires_at", p->pay_deadline);
 }
 
 /* The provider's answers are JSON objects of its own making, not the shop's envelope. */
-static int provider_call(const struct payment_app *a, const char *method, const char *path, json_t *body_take,
-                         struct http_answer *out, struct app_error *e)
+static int provider_call(const struct payment_app *a, const char *method, const char *path,
+                         json_t *body_take, struct http_answer *out, struct app_error *e)
 {
     char url[URL_MAX];
     (void)snprintf(url, sizeof url, "%s%s", a->provider_url, path);
-    const struct http_call call = {.method = method, .url = url, .json = body_take, .timeout_ms = a->provider_ms,
+    const struct http_call call = {.method = method,
+                                   .url = url,
+                                   .json = body_take,
+                                   .timeout_ms = a->provider_ms,
                                    .retry_on_timeout = true};
     const int rc = http_do(&call, out, e);
     json_decref(body_take);
@@ -78,7 +87,8 @@ static const char *answer_text(const struct http_answer *a, const char *member)
     return s != NULL ? s : "";
 }
 
-int provider_charge(const struct payment_app *a, const struct payment *p, char **pay_url, struct app_error *e)
+int provider_charge(const struct payment_app *a, const struct payment *p, char **pay_url,
+                    struct app_error *e)
 {
     struct http_answer answer;
     int rc = provider_call(a, "POST", "/v1/charges", charge_json(a, p), &answer, e);
@@ -86,8 +96,9 @@ int provider_charge(const struct payment_app *a, const struct payment *p, char *
         return rc;
     const char *const url = answer_text(&answer, "pay_url");
     if (answer.status / 100 != 2 || url[0] == '\0')
-        rc = app_fail(e, answer.status >= 500 ? APP_E_DOWN : APP_E_PROTO, "provider refused charge %lld: HTTP %d %s",
-                      (long long)p->pay_id, answer.status, answer_text(&answer, "error"));
+        rc = app_fail(e, answer.status >= 500 ? APP_E_DOWN : APP_E_PROTO,
+                      "provider refused charge %lld: HTTP %d %s", (long long)p->pay_id,
+                      answer.status, answer_text(&answer, "error"));
     else if ((*pay_url = strdup(url)) == NULL)
         rc = app_fail(e, APP_E_NOMEM, "provider's URL");
     http_answer_free(&answer);
@@ -103,10 +114,13 @@ int provider_close(const struct payment_app *a, int64_t pay_id, struct app_error
     if (rc != 0)
         return rc;
     if (answer.status == 409)
-        rc = app_refuse(e, CODE_PAY_IS_PAID, "the provider has captured payment %lld", (long long)pay_id);
-    else if (answer.status / 100 != 2 && answer.status != 404) /* 404: a charge that never reached the provider */
-        rc = app_fail(e, answer.status >= 500 ? APP_E_DOWN : APP_E_PROTO, "provider would not close %lld: HTTP %d %s",
-                      (long long)pay_id, answer.status, answer_text(&answer, "error"));
+        rc = app_refuse(e, CODE_PAY_IS_PAID, "the provider has captured payment %lld",
+                        (long long)pay_id);
+    else if (answer.status / 100 != 2 &&
+             answer.status != 404) /* 404: a charge that never reached the provider */
+        rc = app_fail(e, answer.status >= 500 ? APP_E_DOWN : APP_E_PROTO,
+                      "provider would not close %lld: HTTP %d %s", (long long)pay_id, answer.status,
+                      answer_text(&answer, "error"));
     http_answer_free(&answer);
     return rc;
 }

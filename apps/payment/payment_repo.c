@@ -17,7 +17,7 @@
 
 #include "apps/common/decision.h"
 
-#define PAY_COLUMNS                                                                                       \
+#define PAY_COLUMNS                                                                                                    \
     "pay_id, order_id, user_id, pay_amount, is_paid, acks, suspect, coalesce(to_char(pay_deadline AT TIME ZONE 'UTC'," \
     " 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '') AS pay_deadline"
 
@@ -32,12 +32,14 @@ static void read_payment(struct db_rows *r, int row, struct payment *p)
         .acks = (int)db_get_i64(r, row, "acks"),
         .suspect = db_get_bool(r, row, "suspect"),
     };
-    (void)snprintf(p->pay_deadline, sizeof p->pay_deadline, "%s", db_get_text(r, row, "pay_deadline"));
+    (void)snprintf(p->pay_deadline, sizeof p->pay_deadline, "%s",
+                   db_get_text(r, row, "pay_deadline"));
 }
 
 /* --- reading --- */
 
-static const struct db_stmt LOAD = {"pay_load", "SELECT " PAY_COLUMNS " FROM trade_pay WHERE pay_id = $1"};
+static const struct db_stmt LOAD = {"pay_load",
+                                    "SELECT " PAY_COLUMNS " FROM trade_pay WHERE pay_id = $1"};
 
 struct load {
     int64_t pay_id;
@@ -58,7 +60,8 @@ static int load_body(struct db_conn *c, void *arg)
     return db_rows_end(&r);
 }
 
-int pay_repo_load(struct db *db, int64_t pay_id, struct payment *out, bool *found, struct app_error *e)
+int pay_repo_load(struct db *db, int64_t pay_id, struct payment *out, bool *found,
+                  struct app_error *e)
 {
     struct load l = {.pay_id = pay_id, .out = out};
     const int rc = db_read(db, load_body, &l, e);
@@ -68,11 +71,13 @@ int pay_repo_load(struct db *db, int64_t pay_id, struct payment *out, bool *foun
 
 /* --- none -> OPEN --- */
 
-static const struct db_stmt ADD_GATE = {"pay_add_gate",
-                                        "INSERT INTO order_gate(order_id) VALUES ($1) ON CONFLICT DO NOTHING"};
-static const struct db_stmt LOCK_GATE = {"pay_lock_gate", "SELECT closed FROM order_gate WHERE order_id = $1 FOR UPDATE"};
+static const struct db_stmt ADD_GATE = {
+    "pay_add_gate", "INSERT INTO order_gate(order_id) VALUES ($1) ON CONFLICT DO NOTHING"};
+static const struct db_stmt LOCK_GATE = {
+    "pay_lock_gate", "SELECT closed FROM order_gate WHERE order_id = $1 FOR UPDATE"};
 static const struct db_stmt SIBLINGS = {
-    "pay_siblings", "SELECT " PAY_COLUMNS " FROM trade_pay WHERE order_id = $1 AND is_paid <> 3 ORDER BY pay_id"};
+    "pay_siblings",
+    "SELECT " PAY_COLUMNS " FROM trade_pay WHERE order_id = $1 AND is_paid <> 3 ORDER BY pay_id"};
 static const struct db_stmt INSERT = {
     "pay_insert",
     "INSERT INTO trade_pay(pay_id, order_id, user_id, pay_amount, pay_deadline, next_drive_at)"
@@ -117,8 +122,8 @@ static int insert_open(struct db_conn *c, struct open *o)
 {
     const struct payment *p = o->p;
     struct db_rows r;
-    const int rc = db_query(c, &INSERT, &r, db_i64(p->pay_id), db_i64(p->order_id), db_i64(p->user_id),
-                            db_i64(p->amount), db_text(p->pay_deadline));
+    const int rc = db_query(c, &INSERT, &r, db_i64(p->pay_id), db_i64(p->order_id),
+                            db_i64(p->user_id), db_i64(p->amount), db_text(p->pay_deadline));
     if (rc != 0)
         return rc;
     read_payment(&r, 0, o->out);
@@ -138,7 +143,8 @@ static int open_body(struct db_conn *c, void *arg)
     case OPEN_PAID:
         return db_refuse(c, CODE_PAY_IS_PAID, "order %lld", (long long)o->p->order_id);
     case OPEN_CLOSED:
-        return db_refuse(c, CODE_PAY_NOT_PAYABLE, "order %lld is closed", (long long)o->p->order_id);
+        return db_refuse(c, CODE_PAY_NOT_PAYABLE, "order %lld is closed",
+                         (long long)o->p->order_id);
     case OPEN_EXISTING:
         return 0;
     case OPEN_NEW:
@@ -147,7 +153,8 @@ static int open_body(struct db_conn *c, void *arg)
     return insert_open(c, o);
 }
 
-int pay_repo_open(struct db *db, const struct payment *p, struct payment *out, bool *created, struct app_error *e)
+int pay_repo_open(struct db *db, const struct payment *p, struct payment *out, bool *created,
+                  struct app_error *e)
 {
     struct open o = {.p = p, .out = out};
     const int rc = db_tx(db, open_body, &o, e);
@@ -161,7 +168,8 @@ static const struct db_stmt SETTLE = {
     "pay_settle",
     "UPDATE trade_pay SET is_paid = 2, provider_txn_id = $2, paid_time = now(), next_drive_at = now() + interval '1 minute'"
     " WHERE pay_id = $1 AND is_paid IN (0, 3)"};
-static const struct db_stmt SUSPECT = {"pay_suspect", "UPDATE trade_pay SET suspect = true WHERE pay_id = $1"};
+static const struct db_stmt SUSPECT = {"pay_suspect",
+                                       "UPDATE trade_pay SET suspect = true WHERE pay_id = $1"};
 
 struct settle {
     const char *txn_id, *provider_txn_id;
@@ -184,8 +192,8 @@ static int settle_body(struct db_conn *c, void *arg)
     return n == 1 ? 0 : db_refuse(c, CODE_PAY_IS_PAID, "payment %lld", (long long)s->v->pay_id);
 }
 
-int pay_repo_settle(struct db *db, const char *txn_id, const struct envelope *v, const char *provider_txn_id,
-                struct app_error *e)
+int pay_repo_settle(struct db *db, const char *txn_id, const struct envelope *v,
+                    const char *provider_txn_id, struct app_error *e)
 {
     struct settle s = {.txn_id = txn_id, .provider_txn_id = provider_txn_id, .v = v};
     return db_tx(db, settle_body, &s, e);
@@ -208,12 +216,14 @@ static const struct db_stmt CLOSE_GATE = {
     "pay_close_gate",
     "INSERT INTO order_gate(order_id, closed) VALUES ($1, true) ON CONFLICT (order_id) DO UPDATE SET closed = true"};
 static const struct db_stmt CLOSE_OPEN = {
-    "pay_close_open", "UPDATE trade_pay SET is_paid = 3, next_drive_at = now() + interval '5 minutes'"
-                      " WHERE order_id = $1 AND is_paid = 0 AND pay_id <> $2"};
+    "pay_close_open",
+    "UPDATE trade_pay SET is_paid = 3, next_drive_at = now() + interval '5 minutes'"
+    " WHERE order_id = $1 AND is_paid = 0 AND pay_id <> $2"};
 static const struct db_stmt ACK = {
-    "pay_ack", "UPDATE trade_pay SET acks = acks | $2::smallint,"
-               " next_drive_at = CASE WHEN is_paid = 2 AND (acks | $2::smallint) & 7 = 7 THEN NULL ELSE next_drive_at END"
-               " WHERE pay_id = $1 AND is_paid NOT IN (0, 3)"};
+    "pay_ack",
+    "UPDATE trade_pay SET acks = acks | $2::smallint,"
+    " next_drive_at = CASE WHEN is_paid = 2 AND (acks | $2::smallint) & 7 = 7 THEN NULL ELSE next_drive_at END"
+    " WHERE pay_id = $1 AND is_paid NOT IN (0, 3)"};
 
 int pay_repo_close_gate(struct db_conn *c, int64_t order_id, int64_t except, int64_t *closed)
 {
@@ -230,10 +240,12 @@ int pay_repo_ack(struct db_conn *c, int64_t pay_id, int bit, bool *hit)
 }
 
 static const struct db_stmt UNCONFIRMED = {
-    "pay_unconfirmed", "SELECT pay_id FROM trade_pay WHERE order_id = $1 AND is_paid = 3 AND next_drive_at IS NOT NULL"
-                       " ORDER BY pay_id LIMIT $2"};
+    "pay_unconfirmed",
+    "SELECT pay_id FROM trade_pay WHERE order_id = $1 AND is_paid = 3 AND next_drive_at IS NOT NULL"
+    " ORDER BY pay_id LIMIT $2"};
 static const struct db_stmt CONFIRMED = {
-    "pay_close_confirmed", "UPDATE trade_pay SET next_drive_at = NULL WHERE pay_id = $1 AND is_paid = 3"};
+    "pay_close_confirmed",
+    "UPDATE trade_pay SET next_drive_at = NULL WHERE pay_id = $1 AND is_paid = 3"};
 
 struct unconfirmed {
     int64_t order_id, *out;
@@ -252,7 +264,8 @@ static int unconfirmed_body(struct db_conn *c, void *arg)
     return db_rows_end(&r);
 }
 
-int pay_repo_unconfirmed(struct db *db, int64_t order_id, int64_t out[UNCONFIRMED_MAX], size_t *n, struct app_error *e)
+int pay_repo_unconfirmed(struct db *db, int64_t order_id, int64_t out[UNCONFIRMED_MAX], size_t *n,
+                         struct app_error *e)
 {
     struct unconfirmed u = {.order_id = order_id, .out = out};
     const int rc = db_read(db, unconfirmed_body, &u, e);

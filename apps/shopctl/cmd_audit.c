@@ -10,14 +10,17 @@
 #include <stdlib.h>
 
 static const struct app_option options[] = {
-    {"dsn", APP_TEXT, NULL, 1, 1000, "PostgreSQL connection string; role shop_auditor suffices", true},
-    {"wait", APP_INT, "0", 0, 3600, "wait up to this long until nothing is under way any more, seconds", false},
+    {"dsn", APP_TEXT, NULL, 1, 1000, "PostgreSQL connection string; role shop_auditor suffices",
+     true},
+    {"wait", APP_INT, "0", 0, 3600,
+     "wait up to this long until nothing is under way any more, seconds", false},
     {NULL, APP_TEXT, NULL, 0, 0, NULL, false},
 };
 enum { POLL_MS = 200 };
 
 static const struct db_stmt STUCK = {"ctl_stuck", "SELECT count(*) AS n FROM audit.i10"};
-static const struct db_stmt RUN = {"ctl_audit", "SELECT name, title, violations, sample FROM audit.run()"};
+static const struct db_stmt RUN = {"ctl_audit",
+                                   "SELECT name, title, violations, sample FROM audit.run()"};
 
 /* --- waiting --- */
 
@@ -63,8 +66,8 @@ static int audit_row(struct audit *a, struct db_rows *r, int row, struct app_err
     char count[24];
     const int64_t n = db_get_i64(r, row, "violations");
     (void)snprintf(count, sizeof count, "%lld", (long long)n);
-    const char *const cells[] = {db_get_text(r, row, "name"), db_get_text(r, row, "title"), count, n == 0 ? "ok" : "VIOLATED",
-                                 db_get_text_or(r, row, "sample", "")};
+    const char *const cells[] = {db_get_text(r, row, "name"), db_get_text(r, row, "title"), count,
+                                 n == 0 ? "ok" : "VIOLATED", db_get_text_or(r, row, "sample", "")};
     a->checked++;
     a->violated += n > 0;
     return table_row(a->table, cells, e);
@@ -87,8 +90,9 @@ static int audit_rows(struct db_conn *c, struct audit *a)
 
 static int judge(struct db *db, struct audit *a, struct app_error *e)
 {
-    static const struct ctl_column columns[] = {{"NAME", COL_LEFT}, {"WHAT MUST HOLD", COL_LEFT}, {"ROWS", COL_RIGHT},
-                                                {"", COL_LEFT}, {"EXAMPLE", COL_WRAP}, {NULL, 0}};
+    static const struct ctl_column columns[] = {{"NAME", COL_LEFT},    {"WHAT MUST HOLD", COL_LEFT},
+                                                {"ROWS", COL_RIGHT},   {"", COL_LEFT},
+                                                {"EXAMPLE", COL_WRAP}, {NULL, 0}};
     struct db_conn *c;
     int rc = table_new(columns, &a->table, e);
     if (rc != 0)
@@ -121,11 +125,16 @@ static int run(const struct ctl *c, struct app_error *e)
     if (rc != 0)
         return rc;
     if (a.violated > 0)
-        printf("%lld of %lld invariants are violated\n", (long long)a.violated, (long long)a.checked);
+        printf("%lld of %lld invariants are violated\n", (long long)a.violated,
+               (long long)a.checked);
     else
         printf("all %lld invariants hold\n", (long long)a.checked);
     return a.violated > 0 ? CTL_FOUND : CTL_OK;
 }
 
-const struct ctl_command ctl_audit = {.name = "audit", .arguments = "", .options = options, .run = run,
-                                      .summary = "check the invariants of the shop; exit status 1 when one does not hold"};
+const struct ctl_command ctl_audit = {
+    .name = "audit",
+    .arguments = "",
+    .options = options,
+    .run = run,
+    .summary = "check the invariants of the shop; exit status 1 when one does not hold"};

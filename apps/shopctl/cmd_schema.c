@@ -14,19 +14,22 @@
 static const struct app_option schema_options[] = {
     {"dsn", APP_TEXT, NULL, 1, 1000, "PostgreSQL connection string of the database's owner", true},
     {"dir", APP_TEXT, "apps/schema", 1, 900, "folder with the SQL files", false},
-    {"maintenance-dsn", APP_TEXT, "", 0, 1000, "creates the database through this connection if it is not there", true},
+    {"maintenance-dsn", APP_TEXT, "", 0, 1000,
+     "creates the database through this connection if it is not there", true},
     {"database", APP_TEXT, "shop", 1, 63, "name of the database to create: a-z, 0-9, _", false},
     {NULL, APP_TEXT, NULL, 0, 0, NULL, false},
 };
 static const struct app_option seed_options[] = {
     {"dsn", APP_TEXT, NULL, 1, 1000, "PostgreSQL connection string of the database's owner", true},
-    {"file", APP_TEXT, "apps/schema/seed_demo.sql", 1, 900, "SQL file to run; safe to run again", false},
+    {"file", APP_TEXT, "apps/schema/seed_demo.sql", 1, 900, "SQL file to run; safe to run again",
+     false},
     {NULL, APP_TEXT, NULL, 0, 0, NULL, false},
 };
 
 /* --- the database --- */
 
-static const struct db_stmt EXISTS = {"ctl_db_exists", "SELECT 1 FROM pg_database WHERE datname = $1"};
+static const struct db_stmt EXISTS = {"ctl_db_exists",
+                                      "SELECT 1 FROM pg_database WHERE datname = $1"};
 
 static int create_unless_there(struct db_conn *c, const char *name)
 {
@@ -51,7 +54,8 @@ static int create_database(const char *dsn, const char *name, struct app_error *
     struct db *db;
     struct db_conn *c;
     if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
-        return app_fail(e, APP_E_CONFIG, "database: \"%s\": expected letters a-z, digits and _", name);
+        return app_fail(e, APP_E_CONFIG, "database: \"%s\": expected letters a-z, digits and _",
+                        name);
     int rc = db_open(&o, &db, e);
     if (rc != 0)
         return app_wrap(e, rc, "maintenance-dsn");
@@ -72,7 +76,9 @@ static int run_schema(const struct ctl *c, struct app_error *e)
 {
     struct db *db;
     const char *const maintenance = app_text(c->settings, "maintenance-dsn");
-    int rc = maintenance[0] != '\0' ? create_database(maintenance, app_text(c->settings, "database"), e) : 0;
+    int rc = maintenance[0] != '\0'
+                 ? create_database(maintenance, app_text(c->settings, "database"), e)
+                 : 0;
     if (rc != 0 || (rc = ctl_open(c, &db, e)) != 0)
         return rc;
     rc = schema_apply(db, app_text(c->settings, "dir"), e);
@@ -96,8 +102,15 @@ static int run_seed(const struct ctl *c, struct app_error *e)
 }
 
 const struct ctl_command ctl_schema = {
-    .name = "schema", .arguments = "", .options = schema_options, .run = run_schema,
-    .summary = "create or update tables, roles and invariants; with --maintenance-dsn the database too"};
-const struct ctl_command ctl_seed = {
-    .name = "seed", .arguments = "", .options = seed_options, .run = run_seed,
-    .summary = "load the goods, users and coupons of the demonstration"};
+    .name = "schema",
+    .arguments = "",
+    .options = schema_options,
+    .run = run_schema,
+    .summary =
+        "create or update tables, roles and invariants; with --maintenance-dsn the database too"};
+const struct ctl_command ctl_seed = {.name = "seed",
+                                     .arguments = "",
+                                     .options = seed_options,
+                                     .run = run_seed,
+                                     .summary =
+                                         "load the goods, users and coupons of the demonstration"};

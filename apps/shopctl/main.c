@@ -6,15 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct ctl_command *const commands[] = {&ctl_audit, &ctl_order, &ctl_sagas, &ctl_failpoint, &ctl_schema, &ctl_seed};
+static const struct ctl_command *const commands[] = {&ctl_audit,     &ctl_order,  &ctl_sagas,
+                                                     &ctl_failpoint, &ctl_schema, &ctl_seed};
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
 static void usage(FILE *out)
 {
     fprintf(out, "shopctl: looks after the shop\n\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  shopctl %-9s %-11s %s\n", commands[i]->name, commands[i]->arguments, commands[i]->summary);
-    fprintf(out, "\n`shopctl COMMAND -h` lists its options; each may also stand in the environment as SHOP_<OPTION>.\n");
+        fprintf(out, "  shopctl %-9s %-11s %s\n", commands[i]->name, commands[i]->arguments,
+                commands[i]->summary);
+    fprintf(
+        out,
+        "\n`shopctl COMMAND -h` lists its options; each may also stand in the environment as SHOP_<OPTION>.\n");
 }
 
 static const struct ctl_command *find_command(const char *name)
@@ -34,13 +38,15 @@ static int run_command(const struct ctl_command *cmd, struct ctl *c, struct app_
         return CTL_OK;
     }
     if (c->n_args < cmd->args_min || c->n_args > cmd->args_max)
-        return app_fail(e, APP_E_CONFIG, "usage: shopctl %s [options] %s (options come first)", cmd->name, cmd->arguments);
+        return app_fail(e, APP_E_CONFIG, "usage: shopctl %s [options] %s (options come first)",
+                        cmd->name, cmd->arguments);
     return cmd->run(c, e);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         usage(argc < 2 ? stderr : stdout);
         return argc < 2 ? CTL_FAILED : CTL_OK;
     }

@@ -24,14 +24,19 @@ struct ctl_command {
     /* Returns CTL_OK or CTL_FOUND, or an APP_E_* with its story in e. */
     int (*run)(const struct ctl *c, struct app_error *e);
 };
-extern const struct ctl_command ctl_schema, ctl_seed, ctl_audit, ctl_order, ctl_sagas, ctl_failpoint;
+extern const struct ctl_command ctl_schema, ctl_seed, ctl_audit, ctl_order, ctl_sagas,
+    ctl_failpoint;
 
 /* --- table.c --- */
 struct ctl_table;
 enum { COL_LEFT = 0, COL_RIGHT = 1, COL_WRAP = 2 };
-struct ctl_column { const char *name; int flags; };
+struct ctl_column {
+    const char *name;
+    int flags;
+};
 /* columns ended by name NULL. */
-int table_new(const struct ctl_column *columns, struct ctl_table **out, struct app_error *e) APP_CHECK;
+int table_new(const struct ctl_column *columns, struct ctl_table **out,
+              struct app_error *e) APP_CHECK;
 /* One cell text per column; NULL is empty. */
 int table_row(struct ctl_table *t, const char *const *cells, struct app_error *e) APP_CHECK;
 /* Prints and frees; title (may be NULL) stands above. */
@@ -43,5 +48,5 @@ void table_free(struct ctl_table *t);
 int ctl_open(const struct ctl *c, struct db **out, struct app_error *e) APP_CHECK;
 /* Runs one reading statement and prints its rows as a table with the statement's column names; columns of
  * numbers are right-aligned. *rows (may be NULL): how many. Nothing is printed for none. */
-int ctl_print_query(struct db *db, const struct db_stmt *stmt, const char *title, struct db_param param, int *rows,
-                    struct app_error *e) APP_CHECK;
+int ctl_print_query(struct db *db, const struct db_stmt *stmt, const char *title,
+                    struct db_param param, int *rows, struct app_error *e) APP_CHECK;

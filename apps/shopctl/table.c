@@ -22,7 +22,8 @@ static int no_memory(struct app_error *e)
 
 static int add_column(struct libscols_table *t, const struct ctl_column *c, bool terminal)
 {
-    const int flags = (c->flags & COL_RIGHT ? SCOLS_FL_RIGHT : 0) | (c->flags & COL_WRAP && terminal ? SCOLS_FL_WRAP : 0);
+    const int flags = (c->flags & COL_RIGHT ? SCOLS_FL_RIGHT : 0) |
+                      (c->flags & COL_WRAP && terminal ? SCOLS_FL_WRAP : 0);
     return scols_table_new_column(t, c->name, 0, flags) == NULL;
 }
 

@@ -26,18 +26,24 @@ extern const struct http_route stock_routes[];
 
 /* stock_repo.c */
 #define STOCK_LINES_MAX 5
-struct stock_line { int64_t goods_id, qty; };
+struct stock_line {
+    int64_t goods_id, qty;
+};
 struct stock_try {
     int64_t order_id, expires_at_ms;
     size_t n_lines;
     struct stock_line lines[STOCK_LINES_MAX]; /* ascending by goods_id, no goods twice */
-    bool duplicate; /* out */
+    bool duplicate;                           /* out */
 };
 /* Errors: refused TRY_EXPIRED, STOCK_CLOSED, STOCK_SHORT, GOODS_NOT_FOUND, STOCK_BUSY; and db_tx's. */
 int stock_try(struct db *db, struct stock_try *t, struct app_error *e) APP_CHECK;
 /* Puts back what the ledger says this order took; inside the transaction of the cancel. */
 int stock_undo(struct db_conn *c, int64_t order_id) APP_CHECK;
 
-struct stock_goods { int64_t goods_id, price, available; char name[128]; };
+struct stock_goods {
+    int64_t goods_id, price, available;
+    char name[128];
+};
 /* Refused GOODS_NOT_FOUND when one of them is unknown. out[i] belongs to ids[i]. */
-int stock_quote(struct db *db, const int64_t *ids, size_t n, struct stock_goods *out, struct app_error *e) APP_CHECK;
+int stock_quote(struct db *db, const int64_t *ids, size_t n, struct stock_goods *out,
+                struct app_error *e) APP_CHECK;

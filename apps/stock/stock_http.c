@@ -23,7 +23,8 @@ struct failpoint stock_failpoints[STOCK_FP_COUNT] = {
 
 static int by_goods(const void *a, const void *b)
 {
-    const int64_t x = ((const struct stock_line *)a)->goods_id, y = ((const struct stock_line *)b)->goods_id;
+    const int64_t x = ((const struct stock_line *)a)->goods_id,
+                  y = ((const struct stock_line *)b)->goods_id;
     return (x > y) - (x < y);
 }
 
@@ -41,7 +42,8 @@ static int parse_try(const json_t *body, struct stock_try *t, struct app_error *
     qsort(t->lines, t->n_lines, sizeof *t->lines, by_goods);
     for (size_t i = 1; i < t->n_lines; i++)
         if (t->lines[i].goods_id == t->lines[i - 1].goods_id)
-            jsonx_complain(&r, "items", "goods %lld are listed twice", (long long)t->lines[i].goods_id);
+            jsonx_complain(&r, "items", "goods %lld are listed twice",
+                           (long long)t->lines[i].goods_id);
     return jsonx_end(&r, e);
 }
 
@@ -90,7 +92,8 @@ static void on_quote(void *arg, struct http_req *rq)
     struct app_error e;
     const size_t n = parse_ids(http_query(rq, "ids"), ids);
     if (n == 0) {
-        http_refuse(rq, CODE_BAD_PARAMETER, "ids: expected 1 to %d ids with commas between them", STOCK_LINES_MAX);
+        http_refuse(rq, CODE_BAD_PARAMETER, "ids: expected 1 to %d ids with commas between them",
+                    STOCK_LINES_MAX);
         return;
     }
     if (stock_quote(s->db, ids, n, goods, &e)) {
@@ -99,13 +102,19 @@ static void on_quote(void *arg, struct http_req *rq)
     }
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:I}", "goods_id", jsonx_from_id(goods[i].goods_id), "goods_name",
-                                              goods[i].name, "goods_price", (json_int_t)goods[i].price, "available",
-                                              (json_int_t)goods[i].available));
+        json_array_append_new(
+            list, json_pack("{s:o, s:s, s:I, s:I}", "goods_id", jsonx_from_id(goods[i].goods_id),
+                            "goods_name", goods[i].name, "goods_price", (json_int_t)goods[i].price,
+                            "available", (json_int_t)goods[i].available));
     http_ok(rq, json_pack("{s:o}", "goods", list));
 }
 
-const struct http_route stock_routes[] = {
-    {.method = "POST", .pattern = "/internal/stock/try", .handler = on_try, .flags = HTTP_INTERNAL | HTTP_JSON},
-    {.method = "GET", .pattern = "/internal/quote/goods", .handler = on_quote, .flags = HTTP_INTERNAL},
-    {0}};
+const struct http_route stock_routes[] = {{.method = "POST",
+                                           .pattern = "/internal/stock/try",
+                                           .handler = on_try,
+                                           .flags = HTTP_INTERNAL | HTTP_JSON},
+                                          {.method = "GET",
+                                           .pattern = "/internal/quote/goods",
+                                           .handler = on_quote,
+                                           .flags = HTTP_INTERNAL},
+                                          {0}};

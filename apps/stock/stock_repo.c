@@ -25,7 +25,8 @@
 
 #define BUSY_RETRIES 3
 
-static const struct db_stmt BUCKETS = {"stk_buckets", "SELECT buckets FROM trade_goods WHERE goods_id = $1"};
+static const struct db_stmt BUCKETS = {"stk_buckets",
+                                       "SELECT buckets FROM trade_goods WHERE goods_id = $1"};
 static const struct db_stmt LOG_DEDUCT = {
     "stk_log_deduct",
     "INSERT INTO trade_goods_number_log(goods_id, bucket, order_id, log_type, goods_number) VALUES ($1, $2, $3, 1, -$4::bigint)"};
@@ -45,7 +46,8 @@ static const struct db_stmt LOG_RESTORE = {
     "stk_log_restore",
     "INSERT INTO trade_goods_number_log(goods_id, bucket, order_id, log_type, goods_number) VALUES ($1, $2, $3, 2, $4)"};
 static const struct db_stmt RESTORE = {
-    "stk_restore", "UPDATE goods_stock SET available = available + $3 WHERE goods_id = $1 AND bucket = $2"};
+    "stk_restore",
+    "UPDATE goods_stock SET available = available + $3 WHERE goods_id = $1 AND bucket = $2"};
 static const struct db_stmt QUOTE = {
     "stk_quote",
     "SELECT goods_name, goods_price, (SELECT coalesce(sum(available), 0) FROM goods_stock s WHERE s.goods_id = g.goods_id) "
@@ -62,7 +64,9 @@ static int read_buckets(struct db_conn *c, int64_t goods_id, int64_t *out)
     const bool found = db_count(&rows) == 1;
     *out = found ? db_get_i64(&rows, 0, "buckets") : 0;
     const int end = db_rows_end(&rows);
-    return end ? end : found ? APP_OK : db_refuse(c, CODE_GOODS_NOT_FOUND, "goods %lld", (long long)goods_id);
+    return end     ? end
+           : found ? APP_OK
+                   : db_refuse(c, CODE_GOODS_NOT_FOUND, "goods %lld", (long long)goods_id);
 }
 
 static int refuse_short(struct db_conn *c, const struct stock_line *l)
@@ -71,10 +75,12 @@ static int refuse_short(struct db_conn *c, const struct stock_line *l)
 }
 
 /* Locks a bucket that has enough. */
-static int pick_bucket(struct db_conn *c, const struct stock_line *l, int64_t order_id, int64_t buckets, int64_t *out)
+static int pick_bucket(struct db_conn *c, const struct stock_line *l, int64_t order_id,
+                       int64_t buckets, int64_t *out)
 {
     struct db_rows rows;
-    int rc = db_query(c, &FREE_BUCKET, &rows, db_i64(l->goods_id), db_i64(l->qty), db_i64(buckets), db_i64(order_id));
+    int rc = db_query(c, &FREE_BUCKET, &rows, db_i64(l->goods_id), db_i64(l->qty), db_i64(buckets),
+                      db_i64(order_id));
     if (rc)
         return rc;
     const bool found = db_count(&rows) == 1;
@@ -87,7 +93,9 @@ static int pick_bucket(struct db_conn *c, const struct stock_line *l, int64_t or
         return rc;
     const bool locked = db_count(&rows) == 1;
     rc = db_rows_end(&rows);
-    return rc ? rc : locked ? db_refuse(c, CODE_STOCK_BUSY, "goods %lld", (long long)l->goods_id) : refuse_short(c, l);
+    return rc       ? rc
+           : locked ? db_refuse(c, CODE_STOCK_BUSY, "goods %lld", (long long)l->goods_id)
+                    : refuse_short(c, l);
 }
 
 static int deduct_line(struct db_conn *c, const struct stock_line *l, int64_t order_id)
@@ -97,7 +105,8 @@ static int deduct_line(struct db_conn *c, const struct stock_line *l, int64_t or
     if (rc == APP_OK && buckets > 1)
         rc = pick_bucket(c, l, order_id, buckets, &bucket);
     if (rc == APP_OK)
-        rc = db_exec(c, &LOG_DEDUCT, NULL, db_i64(l->goods_id), db_i64(bucket), db_i64(order_id), db_i64(l->qty));
+        rc = db_exec(c, &LOG_DEDUCT, NULL, db_i64(l->goods_id), db_i64(bucket), db_i64(order_id),
+                     db_i64(l->qty));
     if (rc == APP_OK)
         rc = db_exec(c, &DEDUCT, &n, db_i64(l->goods_id), db_i64(bucket), db_i64(l->qty));
     return rc ? rc : n == 1 ? APP_OK : refuse_short(c, l);
@@ -134,15 +143,18 @@ int stock_try(struct db *db, struct stock_try *t, struct app_error *e)
 
 /* ---- undo ---- */
 
-static int restore_line(struct db_conn *c, int64_t order_id, int64_t goods_id, int64_t bucket, int64_t qty)
+static int restore_line(struct db_conn *c, int64_t order_id, int64_t goods_id, int64_t bucket,
+                        int64_t qty)
 {
     int64_t n;
-    int rc = db_exec(c, &LOG_RESTORE, NULL, db_i64(goods_id), db_i64(bucket), db_i64(order_id), db_i64(qty));
+    int rc = db_exec(c, &LOG_RESTORE, NULL, db_i64(goods_id), db_i64(bucket), db_i64(order_id),
+                     db_i64(qty));
     if (rc == APP_OK)
         rc = db_exec(c, &RESTORE, &n, db_i64(goods_id), db_i64(bucket), db_i64(qty));
     if (rc == APP_OK && n != 1)
-        rc = db_fail(c, APP_E_LATER, "order %lld took goods %lld from bucket %lld, which is not there", (long long)order_id,
-                     (long long)goods_id, (long long)bucket);
+        rc = db_fail(c, APP_E_LATER,
+                     "order %lld took goods %lld from bucket %lld, which is not there",
+                     (long long)order_id, (long long)goods_id, (long long)bucket);
     return rc;
 }
 
@@ -153,8 +165,8 @@ int stock_undo(struct db_conn *c, int64_t order_id)
     if (rc)
         return rc;
     for (int i = 0; i < db_count(&rows) && rc == APP_OK; i++)
-        rc = restore_line(c, order_id, db_get_i64(&rows, i, "goods_id"), db_get_i64(&rows, i, "bucket"),
-                          db_get_i64(&rows, i, "qty"));
+        rc = restore_line(c, order_id, db_get_i64(&rows, i, "goods_id"),
+                          db_get_i64(&rows, i, "bucket"), db_get_i64(&rows, i, "qty"));
     const int end = db_rows_end(&rows);
     return rc ? rc : end;
 }
@@ -178,13 +190,17 @@ static int quote_body(struct db_conn *c, void *arg)
         q->out->goods_id = q->goods_id;
         q->out->price = db_get_i64(&rows, 0, "goods_price");
         q->out->available = db_get_i64(&rows, 0, "available");
-        (void)snprintf(q->out->name, sizeof q->out->name, "%s", db_get_text(&rows, 0, "goods_name"));
+        (void)snprintf(q->out->name, sizeof q->out->name, "%s",
+                       db_get_text(&rows, 0, "goods_name"));
     }
     const int end = db_rows_end(&rows);
-    return end ? end : found ? APP_OK : db_refuse(c, CODE_GOODS_NOT_FOUND, "goods %lld", (long long)q->goods_id);
+    return end     ? end
+           : found ? APP_OK
+                   : db_refuse(c, CODE_GOODS_NOT_FOUND, "goods %lld", (long long)q->goods_id);
 }
 
-int stock_quote(struct db *db, const int64_t *ids, size_t n, struct stock_goods *out, struct app_error *e)
+int stock_quote(struct db *db, const int64_t *ids, size_t n, struct stock_goods *out,
+                struct app_error *e)
 {
     for (size_t i = 0; i < n; i++) {
         struct quote q = {.goods_id = ids[i], .out = &out[i]};

@@ -5,11 +5,15 @@
 #include <stdlib.h>
 
 static const struct app_option options[] = {
-    {"sign-key", APP_TEXT, NULL, 8, 200, "key of the callbacks' signatures, shared with the merchant", true},
-    {"public-url", APP_TEXT, "", 0, 200, "base URL in the payer's links; default: the address a request came to", false},
-    {"notify-poll-ms", APP_INT, "100", 10, 60000, "how often callbacks that are due are looked for, ms", false},
+    {"sign-key", APP_TEXT, NULL, 8, 200,
+     "key of the callbacks' signatures, shared with the merchant", true},
+    {"public-url", APP_TEXT, "", 0, 200,
+     "base URL in the payer's links; default: the address a request came to", false},
+    {"notify-poll-ms", APP_INT, "100", 10, 60000,
+     "how often callbacks that are due are looked for, ms", false},
     {"notify-ms", APP_INT, "5000", 50, 60000, "timeout of one callback, ms", false},
-    {"retry-ms", APP_INT, "1000", 10, 86400000, "first pause before a callback is repeated; doubles, ms", false},
+    {"retry-ms", APP_INT, "1000", 10, 86400000,
+     "first pause before a callback is repeated; doubles, ms", false},
     {"retry-max-ms", APP_INT, "3600000", 10, 86400000, "longest pause, ms", false},
     {"attempts-max", APP_INT, "16", 1, 1000, "attempts at one callback", false},
     {NULL, APP_TEXT, NULL, 0, 0, NULL, false},

@@ -43,37 +43,43 @@ struct tp_charge {
 };
 
 /* --- thirdpay_repo.c; *found false or REFUSED: see each --- */
-int tp_load(struct db *db, int64_t out_trade_no, struct tp_charge *out, bool *found, struct app_error *e) APP_CHECK;
+int tp_load(struct db *db, int64_t out_trade_no, struct tp_charge *out, bool *found,
+            struct app_error *e) APP_CHECK;
 /* Stores the charge unless it is there; *out is what is stored. Refuses (PAY_AMOUNT) other money under
  * the same number. */
-int tp_create(struct db *db, const struct tp_charge *c, struct tp_charge *out, bool *created, struct app_error *e) APP_CHECK;
+int tp_create(struct db *db, const struct tp_charge *c, struct tp_charge *out, bool *created,
+              struct app_error *e) APP_CHECK;
 /* OPEN -> CAPTURED with its callback, due after delay_ms (negative: never). Repeated: no effect. Refuses
  * PAY_NOT_FOUND, PAY_NOT_PAYABLE (closed, expired). *first: this call captured it. */
-int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, struct tp_charge *out, bool *first,
-               struct app_error *e) APP_CHECK;
+int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, struct tp_charge *out,
+               bool *first, struct app_error *e) APP_CHECK;
 /* OPEN -> CLOSED. Repeated: no effect. Refuses PAY_NOT_FOUND, PAY_IS_PAID. */
-int tp_close(struct db *db, int64_t out_trade_no, struct tp_charge *out, struct app_error *e) APP_CHECK;
+int tp_close(struct db *db, int64_t out_trade_no, struct tp_charge *out,
+             struct app_error *e) APP_CHECK;
 /* Gives back the whole amount of a captured charge; key makes it repeatable. Refuses PAY_NOT_FOUND,
  * PAY_REFUND (not captured, other key, other amount). */
-int tp_refund(struct db *db, int64_t out_trade_no, const char *key, int64_t amount, struct tp_charge *out,
-              struct app_error *e) APP_CHECK;
+int tp_refund(struct db *db, int64_t out_trade_no, const char *key, int64_t amount,
+              struct tp_charge *out, struct app_error *e) APP_CHECK;
 
 struct tp_notify { /* a callback that is due */
     int64_t notify_id;
-    int attempt;           /* from 1 */
+    int attempt; /* from 1 */
     struct tp_charge charge;
 };
 /* Takes up to max due callbacks for lease_ms: whoever else looks does not see them meanwhile. */
-int tp_notify_take(struct db *db, int64_t lease_ms, struct tp_notify *out, size_t max, size_t *n, struct app_error *e) APP_CHECK;
-/* Records an attempt; again after retry_ms, negative: never again. */
-int tp_notify_done(struct db *db, int64_t notify_id, bool delivered, const char *answer, int64_t retry_ms,
+int tp_notify_take(struct db *db, int64_t lease_ms, struct tp_notify *out, size_t max, size_t *n,
                    struct app_error *e) APP_CHECK;
+/* Records an attempt; again after retry_ms, negative: never again. */
+int tp_notify_done(struct db *db, int64_t notify_id, bool delivered, const char *answer,
+                   int64_t retry_ms, struct app_error *e) APP_CHECK;
 
 /* --- thirdpay_notify.c --- */
 /* The signed form of a callback over `amount`; free(). NULL: e says why. */
-char *tp_notify_form(const char *sign_key, const struct tp_charge *c, int64_t amount, struct app_error *e);
-int64_t tp_retry_after_ms(const struct thirdpay *t, int attempt); /* negative: that was the last one */
-bool tp_switch_use(_Atomic int64_t *left); /* takes one if there is one */
+char *tp_notify_form(const char *sign_key, const struct tp_charge *c, int64_t amount,
+                     struct app_error *e);
+int64_t tp_retry_after_ms(const struct thirdpay *t,
+                          int attempt);             /* negative: that was the last one */
+bool tp_switch_use(_Atomic int64_t *left);          /* takes one if there is one */
 int tp_notify_step(void *arg, struct app_error *e); /* app_step */
 
 /* --- thirdpay_http.c --- */

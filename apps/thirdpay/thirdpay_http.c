@@ -43,21 +43,27 @@ static void answer_error(struct http_req *rq, const struct app_error *e)
                                                   : 503;
     if (status == 503)
         log_warn("unavailable", "error=%s", app_log_value(e->text));
-    answer(rq, status, json_pack("{s:s, s:s}", "error", e->kind == APP_E_REFUSED ? code_text(e->code) : app_errno_name(e->kind),
-                                 "detail", status == 503 ? "" : e->text));
+    answer(rq, status,
+           json_pack("{s:s, s:s}", "error",
+                     e->kind == APP_E_REFUSED ? code_text(e->code) : app_errno_name(e->kind),
+                     "detail", status == 503 ? "" : e->text));
 }
 
-static void answer_charge(struct thirdpay *t, struct http_req *rq, int status, const struct tp_charge *c)
+static void answer_charge(struct thirdpay *t, struct http_req *rq, int status,
+                          const struct tp_charge *c)
 {
     char url[TP_URL_MAX + 64];
     const char *const host = http_header(rq, "Host");
     if (t->public_url[0] != '\0')
         (void)snprintf(url, sizeof url, "%s/pay/%lld", t->public_url, (long long)c->out_trade_no);
     else
-        (void)snprintf(url, sizeof url, "http://%.255s/pay/%lld", host != NULL ? host : "localhost", (long long)c->out_trade_no);
-    answer(rq, status, json_pack("{s:o, s:s, s:I, s:s, s:s, s:I, s:s}", "out_trade_no", jsonx_from_id(c->out_trade_no),
-                                 "provider_txn_id", c->txn_id, "amount", (json_int_t)c->amount, "currency", c->currency,
-                                 "status", c->status, "refunded", (json_int_t)c->refunded, "pay_url", url));
+        (void)snprintf(url, sizeof url, "http://%.255s/pay/%lld", host != NULL ? host : "localhost",
+                       (long long)c->out_trade_no);
+    answer(rq, status,
+           json_pack("{s:o, s:s, s:I, s:s, s:s, s:I, s:s}", "out_trade_no",
+                     jsonx_from_id(c->out_trade_no), "provider_txn_id", c->txn_id, "amount",
+                     (json_int_t)c->amount, "currency", c->currency, "status", c->status,
+                     "refunded", (json_int_t)c->refunded, "pay_url", url));
 }
 
 static int injected(struct app_error *e)
@@ -65,7 +71,8 @@ static int injected(struct app_error *e)
     return app_fail(e, APP_E_DOWN, "failpoint");
 }
 
-static void answer_result(struct thirdpay *t, struct http_req *rq, int rc, const struct tp_charge *c, const struct app_error *e)
+static void answer_result(struct thirdpay *t, struct http_req *rq, int rc,
+                          const struct tp_charge *c, const struct app_error *e)
 {
     if (rc != 0)
         answer_error(rq, e);
@@ -75,13 +82,17 @@ static void answer_result(struct thirdpay *t, struct http_req *rq, int rc, const
 
 /* --- the merchant's API --- */
 
-static int parse_charge(struct thirdpay *t, const struct http_req *rq, struct tp_charge *c, struct app_error *e)
+static int parse_charge(struct thirdpay *t, const struct http_req *rq, struct tp_charge *c,
+                        struct app_error *e)
 {
     struct jsonx_reader r = jsonx_reader(http_json(rq));
-    *c = (struct tp_charge){.out_trade_no = jsonx_id(&r, "out_trade_no"), .amount = jsonx_money(&r, "amount")};
+    *c = (struct tp_charge){.out_trade_no = jsonx_id(&r, "out_trade_no"),
+                            .amount = jsonx_money(&r, "amount")};
     (void)snprintf(c->currency, sizeof c->currency, "%s", jsonx_text(&r, "currency", 3, 3));
-    (void)snprintf(c->notify_url, sizeof c->notify_url, "%s", jsonx_text(&r, "notify_url", 8, sizeof c->notify_url - 1));
-    (void)snprintf(c->expires_at, sizeof c->expires_at, "%s", jsonx_text_or(&r, "expires_at", sizeof c->expires_at - 1, ""));
+    (void)snprintf(c->notify_url, sizeof c->notify_url, "%s",
+                   jsonx_text(&r, "notify_url", 8, sizeof c->notify_url - 1));
+    (void)snprintf(c->expires_at, sizeof c->expires_at, "%s",
+                   jsonx_text_or(&r, "expires_at", sizeof c->expires_at - 1, ""));
     if (strncmp(c->notify_url, "http://", 7) != 0 && strncmp(c->notify_url, "https://", 8) != 0)
         jsonx_complain(&r, "notify_url", "expected an http or https URL");
     if (c->expires_at[0] != '\0' && !timing_rfc3339_valid(c->expires_at))
@@ -164,7 +175,8 @@ static int capture(struct thirdpay *t, int64_t no, struct tp_charge *c, struct a
     const bool lose = tp_switch_use(&t->switches.lost);
     const int rc = tp_capture(t, no, lose ? -1 : t->switches.delay_ms, c, &first, e);
     if (rc == 0)
-        log_info("captured", "out_trade_no=%lld amount=%lld first=%d lost=%d", (long long)no, (long long)c->amount, first, lose);
+        log_info("captured", "out_trade_no=%lld amount=%lld first=%d lost=%d", (long long)no,
+                 (long long)c->amount, first, lose);
     if (lose && (rc != 0 || !first))
         t->switches.lost++;
     return rc;
@@ -181,16 +193,21 @@ static void capture_charge(void *arg, struct http_req *rq)
 }
 
 /* Everything shown is a number or a word of our own: nothing to escape. */
-static void answer_page(struct http_req *rq, int status, const struct tp_charge *c, const char *text)
+static void answer_page(struct http_req *rq, int status, const struct tp_charge *c,
+                        const char *text)
 {
     char page[1600];
     const bool open = strcmp(c->status, "OPEN") == 0;
-    (void)snprintf(page, sizeof page,
-                   "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-                   "<title>thirdpay</title><body style=\"font:16px sans-serif;max-width:30em;margin:3em auto\">"
-                   "<h1>thirdpay</h1><p>%s</p><p>Charge %lld over <b>%lld.%02lld</b></p>%s</body></html>\n",
-                   text, (long long)c->out_trade_no, (long long)(c->amount / 100), (long long)(c->amount % 100),
-                   open ? "<form method=\"post\"><button style=\"font:inherit;padding:.5em 2em\">Pay</button></form>" : "");
+    (void)snprintf(
+        page, sizeof page,
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
+        "<title>thirdpay</title><body style=\"font:16px sans-serif;max-width:30em;margin:3em auto\">"
+        "<h1>thirdpay</h1><p>%s</p><p>Charge %lld over <b>%lld.%02lld</b></p>%s</body></html>\n",
+        text, (long long)c->out_trade_no, (long long)(c->amount / 100),
+        (long long)(c->amount % 100),
+        open
+            ? "<form method=\"post\"><button style=\"font:inherit;padding:.5em 2em\">Pay</button></form>"
+            : "");
     http_text(rq, status, "text/html; charset=utf-8", page);
 }
 
@@ -240,9 +257,11 @@ static void pay_button(void *arg, struct http_req *rq)
 static void show_switches(void *arg, struct http_req *rq)
 {
     const struct tp_switches *s = &((struct thirdpay *)arg)->switches;
-    answer(rq, 200, json_pack("{s:I, s:I, s:I, s:I, s:I}", "duplicates", (json_int_t)s->duplicates, "delay_ms",
-                              (json_int_t)s->delay_ms, "wrong_signature", (json_int_t)s->wrong_signature, "wrong_amount",
-                              (json_int_t)s->wrong_amount, "lost", (json_int_t)s->lost));
+    answer(rq, 200,
+           json_pack("{s:I, s:I, s:I, s:I, s:I}", "duplicates", (json_int_t)s->duplicates,
+                     "delay_ms", (json_int_t)s->delay_ms, "wrong_signature",
+                     (json_int_t)s->wrong_signature, "wrong_amount", (json_int_t)s->wrong_amount,
+                     "lost", (json_int_t)s->lost));
 }
 
 static void set_switches(void *arg, struct http_req *rq)
@@ -252,7 +271,8 @@ static void set_switches(void *arg, struct http_req *rq)
     struct jsonx_reader r = jsonx_reader(http_json(rq));
     const int64_t duplicates = jsonx_int_or(&r, "duplicates", 0, TP_DUPLICATES_MAX, s->duplicates);
     const int64_t delay_ms = jsonx_int_or(&r, "delay_ms", 0, DELAY_MAX_MS, s->delay_ms);
-    const int64_t wrong_signature = jsonx_int_or(&r, "wrong_signature", 0, COUNT_MAX, s->wrong_signature);
+    const int64_t wrong_signature =
+        jsonx_int_or(&r, "wrong_signature", 0, COUNT_MAX, s->wrong_signature);
     const int64_t wrong_amount = jsonx_int_or(&r, "wrong_amount", 0, COUNT_MAX, s->wrong_amount);
     const int64_t lost = jsonx_int_or(&r, "lost", 0, COUNT_MAX, s->lost);
     struct app_error e = {0};

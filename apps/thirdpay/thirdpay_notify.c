@@ -23,13 +23,16 @@ enum { BATCH = 8, PARAMS = 7, FORM_SIZE = 1024 };
 /* --- building --- */
 
 /* name=value pairs with values percent-encoded, `sign` last. */
-static char *encode_form(const struct sign_param *v, size_t n, const char *sign, struct app_error *e)
+static char *encode_form(const struct sign_param *v, size_t n, const char *sign,
+                         struct app_error *e)
 {
     char *form = malloc(FORM_SIZE);
     size_t len = 0;
     for (size_t i = 0; form != NULL && i < n && len < FORM_SIZE; i++) {
         char *value = http_escape(v[i].value);
-        len += value == NULL ? FORM_SIZE : (size_t)snprintf(form + len, FORM_SIZE - len, "%s=%s&", v[i].name, value);
+        len += value == NULL
+                   ? FORM_SIZE
+                   : (size_t)snprintf(form + len, FORM_SIZE - len, "%s=%s&", v[i].name, value);
         free(value);
     }
     if (form != NULL && len < FORM_SIZE)
@@ -41,7 +44,8 @@ static char *encode_form(const struct sign_param *v, size_t n, const char *sign,
     return NULL;
 }
 
-char *tp_notify_form(const char *sign_key, const struct tp_charge *c, int64_t amount, struct app_error *e)
+char *tp_notify_form(const char *sign_key, const struct tp_charge *c, int64_t amount,
+                     struct app_error *e)
 {
     char id[ID_TEXT_MAX], cents[24], ts[24], nonce[33], sign[SIGN_HEX_MAX];
     uint64_t noise[2];
@@ -49,9 +53,13 @@ char *tp_notify_form(const char *sign_key, const struct tp_charge *c, int64_t am
     (void)snprintf(nonce, sizeof nonce, "%016" PRIx64 "%016" PRIx64, noise[0], noise[1]);
     (void)snprintf(cents, sizeof cents, "%lld", (long long)amount);
     (void)snprintf(ts, sizeof ts, "%lld", (long long)(timing_wall_ms() / 1000));
-    const struct sign_param v[PARAMS] = {{"out_trade_no", id_text(c->out_trade_no, id)}, {"provider_txn_id", c->txn_id},
-                                         {"amount", cents}, {"currency", c->currency}, {"status", c->status},
-                                         {"ts", ts}, {"nonce", nonce}};
+    const struct sign_param v[PARAMS] = {{"out_trade_no", id_text(c->out_trade_no, id)},
+                                         {"provider_txn_id", c->txn_id},
+                                         {"amount", cents},
+                                         {"currency", c->currency},
+                                         {"status", c->status},
+                                         {"ts", ts},
+                                         {"nonce", nonce}};
     return sign_params(sign_key, v, PARAMS, sign, e) != 0 ? NULL : encode_form(v, PARAMS, sign, e);
 }
 
@@ -86,7 +94,8 @@ struct post {
 static void *post_main(void *arg)
 {
     struct post *p = arg;
-    const struct http_call call = {.method = "POST", .url = p->url, .form = p->form, .timeout_ms = p->timeout_ms};
+    const struct http_call call = {
+        .method = "POST", .url = p->url, .form = p->form, .timeout_ms = p->timeout_ms};
     struct http_answer answer;
     struct app_error e;
     if (http_do(&call, &answer, &e) != 0) {
@@ -133,10 +142,12 @@ static void deliver(struct thirdpay *t, const struct tp_notify *n)
         post_all(&p, t->switches.duplicates);
     }
     free(form);
-    log_info("notified", "out_trade_no=%lld attempt=%d success=%d answer=%s", (long long)n->charge.out_trade_no, n->attempt,
-             p.success, app_log_value(p.answer));
-    if (tp_notify_done(t->db, n->notify_id, p.success, p.answer, p.success ? -1 : tp_retry_after_ms(t, n->attempt), &e) != 0)
-        log_warn("notify_not_recorded", "notify_id=%lld error=%s", (long long)n->notify_id, app_log_value(e.text));
+    log_info("notified", "out_trade_no=%lld attempt=%d success=%d answer=%s",
+             (long long)n->charge.out_trade_no, n->attempt, p.success, app_log_value(p.answer));
+    if (tp_notify_done(t->db, n->notify_id, p.success, p.answer,
+                       p.success ? -1 : tp_retry_after_ms(t, n->attempt), &e) != 0)
+        log_warn("notify_not_recorded", "notify_id=%lld error=%s", (long long)n->notify_id,
+                 app_log_value(e.text));
 }
 
 int tp_notify_step(void *arg, struct app_error *e)

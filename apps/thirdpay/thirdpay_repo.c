@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHARGE_COLUMNS                                                                                   \
-    "c.out_trade_no, coalesce(c.provider_txn_id, '') AS provider_txn_id, c.amount, c.currency, c.status,"  \
+#define CHARGE_COLUMNS                                                                                                       \
+    "c.out_trade_no, coalesce(c.provider_txn_id, '') AS provider_txn_id, c.amount, c.currency, c.status,"                    \
     " c.refunded, c.notify_url, coalesce(to_char(c.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '')" \
     " AS expires_at"
 
@@ -24,7 +24,8 @@ static void copy_text(char *dst, size_t cap, const char *src)
 
 static void read_charge(struct db_rows *r, int row, struct tp_charge *c)
 {
-    *c = (struct tp_charge){.out_trade_no = db_get_i64(r, row, "out_trade_no"), .amount = db_get_i64(r, row, "amount"),
+    *c = (struct tp_charge){.out_trade_no = db_get_i64(r, row, "out_trade_no"),
+                            .amount = db_get_i64(r, row, "amount"),
                             .refunded = db_get_i64(r, row, "refunded")};
     copy_text(c->txn_id, sizeof c->txn_id, db_get_text(r, row, "provider_txn_id"));
     copy_text(c->currency, sizeof c->currency, db_get_text(r, row, "currency"));
@@ -33,10 +34,12 @@ static void read_charge(struct db_rows *r, int row, struct tp_charge *c)
     copy_text(c->expires_at, sizeof c->expires_at, db_get_text(r, row, "expires_at"));
 }
 
-static const struct db_stmt LOAD = {"tp_load", "SELECT " CHARGE_COLUMNS " FROM charge c WHERE out_trade_no = $1"};
+static const struct db_stmt LOAD = {"tp_load", "SELECT " CHARGE_COLUMNS
+                                               " FROM charge c WHERE out_trade_no = $1"};
 static const struct db_stmt LOCK = {
-    "tp_lock", "SELECT " CHARGE_COLUMNS ", coalesce(c.expires_at <= now(), false) AS expired, c.refund_key"
-               " FROM charge c WHERE out_trade_no = $1 FOR UPDATE"};
+    "tp_lock",
+    "SELECT " CHARGE_COLUMNS ", coalesce(c.expires_at <= now(), false) AS expired, c.refund_key"
+    " FROM charge c WHERE out_trade_no = $1 FOR UPDATE"};
 
 /* One charge and what is wanted of it; each operation uses its part. */
 struct work {
@@ -61,7 +64,8 @@ static int load_body(struct db_conn *c, void *arg)
     return db_rows_end(&r);
 }
 
-int tp_load(struct db *db, int64_t out_trade_no, struct tp_charge *out, bool *found, struct app_error *e)
+int tp_load(struct db *db, int64_t out_trade_no, struct tp_charge *out, bool *found,
+            struct app_error *e)
 {
     struct work w = {.out = out, .out_trade_no = out_trade_no};
     const int rc = db_read(db, load_body, &w, e);
@@ -84,7 +88,9 @@ static int lock_charge(struct db_conn *c, struct work *w, bool *expired, char re
             copy_text(refund_key, 65, db_get_text_or(&r, 0, "refund_key", ""));
     }
     const int ended = db_rows_end(&r);
-    return ended != 0 || found ? ended : db_refuse(c, CODE_PAY_NOT_FOUND, "%lld", (long long)w->out_trade_no);
+    return ended != 0 || found
+               ? ended
+               : db_refuse(c, CODE_PAY_NOT_FOUND, "%lld", (long long)w->out_trade_no);
 }
 
 static bool is(const struct tp_charge *c, const char *status)
@@ -95,8 +101,9 @@ static bool is(const struct tp_charge *c, const char *status)
 /* --- create --- */
 
 static const struct db_stmt CREATE = {
-    "tp_create", "INSERT INTO charge(out_trade_no, provider_txn_id, amount, currency, status, notify_url, expires_at)"
-                 " VALUES ($1, $2, $3, $4, 'OPEN', $5, $6) ON CONFLICT DO NOTHING"};
+    "tp_create",
+    "INSERT INTO charge(out_trade_no, provider_txn_id, amount, currency, status, notify_url, expires_at)"
+    " VALUES ($1, $2, $3, $4, 'OPEN', $5, $6) ON CONFLICT DO NOTHING"};
 
 static int create_body(struct db_conn *c, void *arg)
 {
@@ -104,17 +111,20 @@ static int create_body(struct db_conn *c, void *arg)
     const struct tp_charge *in = w->in;
     int64_t n = 0;
     bool expired = false;
-    int rc = db_exec(c, &CREATE, &n, db_i64(in->out_trade_no), db_text(in->txn_id), db_i64(in->amount),
-                     db_text(in->currency), db_text(in->notify_url), db_text(in->expires_at[0] ? in->expires_at : NULL));
+    int rc = db_exec(c, &CREATE, &n, db_i64(in->out_trade_no), db_text(in->txn_id),
+                     db_i64(in->amount), db_text(in->currency), db_text(in->notify_url),
+                     db_text(in->expires_at[0] ? in->expires_at : NULL));
     if (rc != 0 || (rc = lock_charge(c, w, &expired, NULL)) != 0)
         return rc;
     w->hit = n == 1;
     if (w->out->amount != in->amount || strcmp(w->out->currency, in->currency) != 0)
-        return db_refuse(c, CODE_PAY_AMOUNT, "charge %lld exists over other money", (long long)in->out_trade_no);
+        return db_refuse(c, CODE_PAY_AMOUNT, "charge %lld exists over other money",
+                         (long long)in->out_trade_no);
     return 0;
 }
 
-int tp_create(struct db *db, const struct tp_charge *c, struct tp_charge *out, bool *created, struct app_error *e)
+int tp_create(struct db *db, const struct tp_charge *c, struct tp_charge *out, bool *created,
+              struct app_error *e)
 {
     struct work w = {.in = c, .out = out, .out_trade_no = c->out_trade_no};
     const int rc = db_tx(db, create_body, &w, e);
@@ -125,7 +135,8 @@ int tp_create(struct db *db, const struct tp_charge *c, struct tp_charge *out, b
 /* --- capture --- */
 
 static const struct db_stmt CAPTURE = {
-    "tp_capture", "UPDATE charge SET status = 'CAPTURED', capture_time = now() WHERE out_trade_no = $1"};
+    "tp_capture",
+    "UPDATE charge SET status = 'CAPTURED', capture_time = now() WHERE out_trade_no = $1"};
 static const struct db_stmt ADD_NOTIFY = {
     "tp_add_notify", "INSERT INTO notify(out_trade_no, body, next_at) VALUES ($1, $2,"
                      " CASE WHEN $3::bigint >= 0 THEN now() + $3 * interval '1 millisecond' END)"};
@@ -139,21 +150,23 @@ static int capture_body(struct db_conn *c, void *arg)
     if (rc != 0 || is(w->out, "CAPTURED"))
         return rc;
     if (is(w->out, "CLOSED") || expired)
-        return db_refuse(c, CODE_PAY_NOT_PAYABLE, "charge %lld is %s", (long long)w->out_trade_no, expired ? "expired" : "closed");
+        return db_refuse(c, CODE_PAY_NOT_PAYABLE, "charge %lld is %s", (long long)w->out_trade_no,
+                         expired ? "expired" : "closed");
     copy_text(w->out->status, sizeof w->out->status, "CAPTURED");
     char *form = tp_notify_form(w->t->sign_key, w->out, w->out->amount, db_error(c));
     if (form == NULL)
         return db_error(c)->kind;
     rc = db_exec(c, &CAPTURE, NULL, db_i64(w->out_trade_no));
     if (rc == 0)
-        rc = db_exec(c, &ADD_NOTIFY, NULL, db_i64(w->out_trade_no), db_text(form), db_i64(w->delay_ms));
+        rc = db_exec(c, &ADD_NOTIFY, NULL, db_i64(w->out_trade_no), db_text(form),
+                     db_i64(w->delay_ms));
     free(form);
     w->hit = rc == 0;
     return rc;
 }
 
-int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, struct tp_charge *out, bool *first,
-               struct app_error *e)
+int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, struct tp_charge *out,
+               bool *first, struct app_error *e)
 {
     struct work w = {.t = t, .out = out, .out_trade_no = out_trade_no, .delay_ms = delay_ms};
     const int rc = db_tx(t->db, capture_body, &w, e);
@@ -163,7 +176,8 @@ int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, struc
 
 /* --- close, refund --- */
 
-static const struct db_stmt CLOSE = {"tp_close", "UPDATE charge SET status = 'CLOSED' WHERE out_trade_no = $1"};
+static const struct db_stmt CLOSE = {"tp_close",
+                                     "UPDATE charge SET status = 'CLOSED' WHERE out_trade_no = $1"};
 static const struct db_stmt REFUND = {
     "tp_refund", "UPDATE charge SET refunded = amount, refund_key = $2 WHERE out_trade_no = $1"};
 
@@ -175,7 +189,8 @@ static int close_body(struct db_conn *c, void *arg)
     if (rc != 0 || is(w->out, "CLOSED"))
         return rc;
     if (is(w->out, "CAPTURED"))
-        return db_refuse(c, CODE_PAY_IS_PAID, "charge %lld is captured", (long long)w->out_trade_no);
+        return db_refuse(c, CODE_PAY_IS_PAID, "charge %lld is captured",
+                         (long long)w->out_trade_no);
     copy_text(w->out->status, sizeof w->out->status, "CLOSED");
     return db_exec(c, &CLOSE, NULL, db_i64(w->out_trade_no));
 }
@@ -194,16 +209,19 @@ static int refund_body(struct db_conn *c, void *arg)
     const int rc = lock_charge(c, w, &expired, key);
     if (rc != 0)
         return rc;
-    if (!is(w->out, "CAPTURED") || w->amount != w->out->amount || (key[0] != '\0' && strcmp(key, w->key) != 0))
-        return db_refuse(c, CODE_PAY_REFUND, "charge %lld is %s, over %lld, %s", (long long)w->out_trade_no, w->out->status,
-                         (long long)w->out->amount, key[0] ? "refunded under another key" : "not refunded");
+    if (!is(w->out, "CAPTURED") || w->amount != w->out->amount ||
+        (key[0] != '\0' && strcmp(key, w->key) != 0))
+        return db_refuse(c, CODE_PAY_REFUND, "charge %lld is %s, over %lld, %s",
+                         (long long)w->out_trade_no, w->out->status, (long long)w->out->amount,
+                         key[0] ? "refunded under another key" : "not refunded");
     if (key[0] != '\0')
         return 0;
     w->out->refunded = w->out->amount;
     return db_exec(c, &REFUND, NULL, db_i64(w->out_trade_no), db_text(w->key));
 }
 
-int tp_refund(struct db *db, int64_t out_trade_no, const char *key, int64_t amount, struct tp_charge *out, struct app_error *e)
+int tp_refund(struct db *db, int64_t out_trade_no, const char *key, int64_t amount,
+              struct tp_charge *out, struct app_error *e)
 {
     struct work w = {.out = out, .out_trade_no = out_trade_no, .key = key, .amount = amount};
     return db_tx(db, refund_body, &w, e);
@@ -218,8 +236,9 @@ static const struct db_stmt TAKE = {
     " WHERE next_at <= now() ORDER BY next_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
     " RETURNING n.notify_id, n.attempts, " CHARGE_COLUMNS};
 static const struct db_stmt DONE = {
-    "tp_notify_done", "UPDATE notify SET delivered_at = CASE WHEN $2 THEN now() END, last_answer = $3,"
-                      " next_at = CASE WHEN $4::bigint >= 0 THEN now() + $4 * interval '1 millisecond' END WHERE notify_id = $1"};
+    "tp_notify_done",
+    "UPDATE notify SET delivered_at = CASE WHEN $2 THEN now() END, last_answer = $3,"
+    " next_at = CASE WHEN $4::bigint >= 0 THEN now() + $4 * interval '1 millisecond' END WHERE notify_id = $1"};
 
 struct take {
     int64_t lease_ms;
@@ -243,7 +262,8 @@ static int take_body(struct db_conn *c, void *arg)
     return db_rows_end(&r);
 }
 
-int tp_notify_take(struct db *db, int64_t lease_ms, struct tp_notify *out, size_t max, size_t *n, struct app_error *e)
+int tp_notify_take(struct db *db, int64_t lease_ms, struct tp_notify *out, size_t max, size_t *n,
+                   struct app_error *e)
 {
     struct take t = {.lease_ms = lease_ms, .out = out, .max = max};
     const int rc = db_tx(db, take_body, &t, e);
@@ -260,11 +280,14 @@ struct done {
 static int done_body(struct db_conn *c, void *arg)
 {
     const struct done *d = arg;
-    return db_exec(c, &DONE, NULL, db_i64(d->notify_id), db_bool(d->delivered), db_text(d->answer), db_i64(d->retry_ms));
+    return db_exec(c, &DONE, NULL, db_i64(d->notify_id), db_bool(d->delivered), db_text(d->answer),
+                   db_i64(d->retry_ms));
 }
 
-int tp_notify_done(struct db *db, int64_t notify_id, bool delivered, const char *answer, int64_t retry_ms, struct app_error *e)
+int tp_notify_done(struct db *db, int64_t notify_id, bool delivered, const char *answer,
+                   int64_t retry_ms, struct app_error *e)
 {
-    struct done d = {.notify_id = notify_id, .retry_ms = retry_ms, .delivered = delivered, .answer = answer};
+    struct done d = {
+        .notify_id = notify_id, .retry_ms = retry_ms, .delivered = delivered, .answer = answer};
     return db_tx(db, done_body, &d, e);
 }

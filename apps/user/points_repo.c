@@ -20,18 +20,23 @@ static const struct db_stmt REVERSE = {
     "RETURNING t.user_id, l.order_id, l.score) "
     "INSERT INTO user_score_log(user_id, pay_id, order_id, log_type, score) SELECT user_id, $1, order_id, 2, -score FROM u"};
 
-int points_earn(struct db_conn *c, int64_t pay_id, int64_t order_id, int64_t user_id, int64_t amount, enum outcome *out)
+int points_earn(struct db_conn *c, int64_t pay_id, int64_t order_id, int64_t user_id,
+                int64_t amount, enum outcome *out)
 {
     enum barrier_try b;
     int64_t n = 1;
     int rc = barrier_try(c, pay_id, BRANCH_POINTS, &b);
     if (rc == APP_OK && b == BARRIER_RUN)
-        rc = db_exec(c, &EARN, &n, db_i64(pay_id), db_i64(order_id), db_i64(user_id), db_i64(amount));
+        rc = db_exec(c, &EARN, &n, db_i64(pay_id), db_i64(order_id), db_i64(user_id),
+                     db_i64(amount));
     if (rc)
         return rc;
     if (n != 1)
-        return db_fail(c, APP_E_LATER, "payment %lld: user %lld does not exist", (long long)pay_id, (long long)user_id);
-    *out = b == BARRIER_RUN ? OUTCOME_DONE : b == BARRIER_REFUSED ? OUTCOME_EMPTY : OUTCOME_DUPLICATE;
+        return db_fail(c, APP_E_LATER, "payment %lld: user %lld does not exist", (long long)pay_id,
+                       (long long)user_id);
+    *out = b == BARRIER_RUN       ? OUTCOME_DONE
+           : b == BARRIER_REFUSED ? OUTCOME_EMPTY
+                                  : OUTCOME_DUPLICATE;
     return APP_OK;
 }
 
@@ -45,7 +50,8 @@ int points_reverse(struct db_conn *c, int64_t pay_id, enum outcome *out)
     if (rc)
         return rc;
     if (n != 1)
-        return db_fail(c, APP_E_LATER, "payment %lld: no points in the ledger to take back", (long long)pay_id);
+        return db_fail(c, APP_E_LATER, "payment %lld: no points in the ledger to take back",
+                       (long long)pay_id);
     *out = barrier_outcome(b);
     return APP_OK;
 }

@@ -28,20 +28,23 @@ extern const struct http_route user_routes[];
 /* wallet_repo.c */
 struct wallet_try {
     int64_t order_id, user_id, amount, expires_at_ms; /* amount > 0, cents */
-    int64_t balance_after; /* out */
-    bool duplicate;        /* out */
+    int64_t balance_after;                            /* out */
+    bool duplicate;                                   /* out */
 };
 /* Errors: refused TRY_EXPIRED, BALANCE_CLOSED, BALANCE_SHORT, USER_NOT_FOUND; and db_tx's. */
 int wallet_try(struct db *db, struct wallet_try *t, struct app_error *e) APP_CHECK;
 /* Pays back what the ledger says this order took; inside the transaction of the cancel. */
 int wallet_undo(struct db_conn *c, int64_t order_id) APP_CHECK;
-struct user_account { int64_t user_id, money, score; };
+struct user_account {
+    int64_t user_id, money, score;
+};
 /* Refused USER_NOT_FOUND. */
-int user_quote(struct db *db, int64_t user_id, struct user_account *out, struct app_error *e) APP_CHECK;
+int user_quote(struct db *db, int64_t user_id, struct user_account *out,
+               struct app_error *e) APP_CHECK;
 
 /* points_repo.c; inside the consumer's transaction. *out: done, empty (nothing to do), duplicate. */
 /* floor((amount + the wallet's part of the order) / 100) points. */
-int points_earn(struct db_conn *c, int64_t pay_id, int64_t order_id, int64_t user_id, int64_t amount,
-                enum outcome *out) APP_CHECK;
+int points_earn(struct db_conn *c, int64_t pay_id, int64_t order_id, int64_t user_id,
+                int64_t amount, enum outcome *out) APP_CHECK;
 /* Takes back what the ledger says this payment earned, or leaves a tombstone. */
 int points_reverse(struct db_conn *c, int64_t pay_id, enum outcome *out) APP_CHECK;

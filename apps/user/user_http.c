@@ -42,7 +42,8 @@ static void on_try(void *arg, struct http_req *rq)
     if (rc)
         http_error(rq, &e);
     else
-        http_ok(rq, json_pack("{s:I, s:b}", "balance_after", (json_int_t)t.balance_after, "duplicate", t.duplicate));
+        http_ok(rq, json_pack("{s:I, s:b}", "balance_after", (json_int_t)t.balance_after,
+                              "duplicate", t.duplicate));
 }
 
 static void on_quote(void *arg, struct http_req *rq)
@@ -56,11 +57,16 @@ static void on_quote(void *arg, struct http_req *rq)
     if (user_quote(s->db, id, &a, &e))
         http_error(rq, &e);
     else
-        http_ok(rq, json_pack("{s:o, s:I, s:I}", "user_id", jsonx_from_id(id), "user_money", (json_int_t)a.money, "user_score",
-                              (json_int_t)a.score));
+        http_ok(rq, json_pack("{s:o, s:I, s:I}", "user_id", jsonx_from_id(id), "user_money",
+                              (json_int_t)a.money, "user_score", (json_int_t)a.score));
 }
 
-const struct http_route user_routes[] = {
-    {.method = "POST", .pattern = "/internal/wallet/try", .handler = on_try, .flags = HTTP_INTERNAL | HTTP_JSON},
-    {.method = "GET", .pattern = "/internal/quote/user/{id}", .handler = on_quote, .flags = HTTP_INTERNAL},
-    {0}};
+const struct http_route user_routes[] = {{.method = "POST",
+                                          .pattern = "/internal/wallet/try",
+                                          .handler = on_try,
+                                          .flags = HTTP_INTERNAL | HTTP_JSON},
+                                         {.method = "GET",
+                                          .pattern = "/internal/quote/user/{id}",
+                                          .handler = on_quote,
+                                          .flags = HTTP_INTERNAL},
+                                         {0}};

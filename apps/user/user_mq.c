@@ -11,7 +11,8 @@
 
 #include <stdio.h>
 
-static int paid_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int paid_effect(struct db_conn *c, const struct inbox_msg *m,
+                       char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
     (void)arg;
     enum outcome o = OUTCOME_NONE;
@@ -20,7 +21,8 @@ static int paid_effect(struct db_conn *c, const struct inbox_msg *m, char outcom
     return rc;
 }
 
-static int refunded_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int refunded_effect(struct db_conn *c, const struct inbox_msg *m,
+                           char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
     (void)arg;
     enum outcome o = OUTCOME_NONE;
@@ -29,10 +31,15 @@ static int refunded_effect(struct db_conn *c, const struct inbox_msg *m, char ou
     return rc;
 }
 
-static int emit_ack(enum event event, const struct inbox_msg *m, const struct user *s, struct app_error *e)
+static int emit_ack(enum event event, const struct inbox_msg *m, const struct user *s,
+                    struct app_error *e)
 {
-    const struct envelope ack = {.event = event, .has = ENV_PAY | ENV_BRANCH, .order_id = m->v->order_id,
-                                 .pay_id = m->v->pay_id, .attempt = m->v->attempt, .branch = BRANCH_POINTS};
+    const struct envelope ack = {.event = event,
+                                 .has = ENV_PAY | ENV_BRANCH,
+                                 .order_id = m->v->order_id,
+                                 .pay_id = m->v->pay_id,
+                                 .attempt = m->v->attempt,
+                                 .branch = BRANCH_POINTS};
     return mq_publish(s->mq, &ack, m->traceparent, e);
 }
 
@@ -42,7 +49,8 @@ static int paid_emit(const struct inbox_msg *m, const char *outcome, void *arg, 
     return emit_ack(EVENT_paid_ack, m, arg, e);
 }
 
-static int refunded_emit(const struct inbox_msg *m, const char *outcome, void *arg, struct app_error *e)
+static int refunded_emit(const struct inbox_msg *m, const char *outcome, void *arg,
+                         struct app_error *e)
 {
     (void)outcome;
     return emit_ack(EVENT_refund_ack, m, arg, e);
@@ -54,7 +62,12 @@ void user_init(struct user *s, struct db *db, struct mq *mq, struct metrics *met
     s->mq = mq;
     s->cancel = (struct participant){.branch = BRANCH_BALANCE, .undo = wallet_undo, .mq = mq};
     participant_inbox(&s->cancel, GROUP_USER_ORDER, db, metrics, &s->cancel_inbox);
-    s->points_inbox = (struct inbox){.group = GROUP_USER_PAY, .topic = TOPIC_PAY, .db = db, .arg = s, .metrics = metrics,
-                                     .handlers = {{.event = EVENT_paid, .effect = paid_effect, .emit = paid_emit},
-                                                  {.event = EVENT_refunded, .effect = refunded_effect, .emit = refunded_emit}}};
+    s->points_inbox = (struct inbox){
+        .group = GROUP_USER_PAY,
+        .topic = TOPIC_PAY,
+        .db = db,
+        .arg = s,
+        .metrics = metrics,
+        .handlers = {{.event = EVENT_paid, .effect = paid_effect, .emit = paid_emit},
+                     {.event = EVENT_refunded, .effect = refunded_effect, .emit = refunded_emit}}};
 }

@@ -14,7 +14,8 @@ static const struct db_stmt PAY = {
     "INSERT INTO trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) "
     "SELECT user_id, $2, 1, -$3::bigint, user_money FROM u RETURNING balance_after"};
 static const struct db_stmt READ_PAYMENT = {
-    "usr_read_payment", "SELECT balance_after FROM trade_user_money_log WHERE order_id = $1 AND money_log_type = 1"};
+    "usr_read_payment",
+    "SELECT balance_after FROM trade_user_money_log WHERE order_id = $1 AND money_log_type = 1"};
 static const struct db_stmt PAY_BACK = {
     "usr_pay_back",
     "WITH l AS (SELECT user_id, -use_money AS amount FROM trade_user_money_log WHERE order_id = $1 AND money_log_type = 1), "
@@ -22,7 +23,8 @@ static const struct db_stmt PAY_BACK = {
     "RETURNING t.user_id, t.user_money, l.amount) "
     "INSERT INTO trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) "
     "SELECT user_id, $1, 2, amount, user_money FROM u"};
-static const struct db_stmt ACCOUNT = {"usr_account", "SELECT user_money, user_score FROM trade_user WHERE user_id = $1"};
+static const struct db_stmt ACCOUNT = {
+    "usr_account", "SELECT user_money, user_score FROM trade_user WHERE user_id = $1"};
 
 static int read_account(struct db_conn *c, struct user_account *a)
 {
@@ -36,7 +38,9 @@ static int read_account(struct db_conn *c, struct user_account *a)
         a->score = db_get_i64(&rows, 0, "user_score");
     }
     const int end = db_rows_end(&rows);
-    return end ? end : found ? APP_OK : db_refuse(c, CODE_USER_NOT_FOUND, "user %lld", (long long)a->user_id);
+    return end     ? end
+           : found ? APP_OK
+                   : db_refuse(c, CODE_USER_NOT_FOUND, "user %lld", (long long)a->user_id);
 }
 
 /* One row with balance_after, or none. */
@@ -55,7 +59,11 @@ static int stored_answer(struct db_conn *c, struct wallet_try *t)
     int rc = db_query(c, &READ_PAYMENT, &rows, db_i64(t->order_id));
     if (rc == APP_OK)
         rc = read_balance(&rows, t, &found);
-    return rc ? rc : found ? APP_OK : db_fail(c, APP_E_DB, "order %lld paid from a wallet, but the ledger has no row", (long long)t->order_id);
+    return rc ? rc
+           : found
+               ? APP_OK
+               : db_fail(c, APP_E_DB, "order %lld paid from a wallet, but the ledger has no row",
+                         (long long)t->order_id);
 }
 
 static int pay(struct db_conn *c, struct wallet_try *t)
@@ -96,7 +104,10 @@ int wallet_undo(struct db_conn *c, int64_t order_id)
 {
     int64_t n;
     const int rc = db_exec(c, &PAY_BACK, &n, db_i64(order_id));
-    return rc || n == 1 ? rc : db_fail(c, APP_E_LATER, "order %lld: no wallet payment in the ledger to pay back", (long long)order_id);
+    return rc || n == 1
+               ? rc
+               : db_fail(c, APP_E_LATER, "order %lld: no wallet payment in the ledger to pay back",
+                         (long long)order_id);
 }
 
 static int quote_body(struct db_conn *c, void *arg)

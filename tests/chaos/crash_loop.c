@@ -59,8 +59,7 @@ struct run {
     int killed_in_recovery;
 };
 
-__attribute__((noreturn, format(printf, 1, 2)))
-static void die(const char *fmt, ...)
+__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -114,21 +113,28 @@ static void op_done(struct append *a)
 {
     struct op *op = LIST_ENTRY(a, struct op, a);
     if (a->status == STORE_OK)
-        tell(op->w, &(struct note){op->w->id, op->seq, true, a->queue_id, a->queue_offset, a->phys_offset});
+        tell(op->w, &(struct note){op->w->id, op->seq, true, a->queue_id, a->queue_offset,
+                                   a->phys_offset});
 }
 
 static void burst(struct writer *w, struct store_port *port, struct op *ops, int n)
 {
     for (int i = 0; i < n; i++) {
-        const struct slice topic = slice_str(topics[rng_below(&w->rng, sizeof topics / sizeof *topics)]);
+        const struct slice topic =
+            slice_str(topics[rng_below(&w->rng, sizeof topics / sizeof *topics)]);
         const int32_t queue_id = (int32_t)rng_below(&w->rng, QUEUES);
-        const size_t body = CHECK_BODY_MIN + (size_t)rng_below(&w->rng, rng_below(&w->rng, 20) ? 500 : 60000);
+        const size_t body =
+            CHECK_BODY_MIN + (size_t)rng_below(&w->rng, rng_below(&w->rng, 20) ? 500 : 60000);
         ops[i] = (struct op){.w = w, .seq = w->seq++};
         buf_init(&ops[i].records, 0);
         check_record(&ops[i].records, topic, queue_id, w->id, ops[i].seq, body, NULL);
         tell(w, &(struct note){.writer = w->id, .seq = ops[i].seq});
-        ops[i].a = (struct append){.records = ops[i].records.p, .size = ops[i].records.n, .record_n = 1,
-                                   .topic = topic, .queue_id = queue_id, .done = op_done};
+        ops[i].a = (struct append){.records = ops[i].records.p,
+                                   .size = ops[i].records.n,
+                                   .record_n = 1,
+                                   .topic = topic,
+                                   .queue_id = queue_id,
+                                   .done = op_done};
         store_append(port, &ops[i].a);
     }
     store_port_submit(port);
@@ -157,8 +163,8 @@ __attribute__((noreturn)) static void run_child(struct run *r, int pipe_end)
         _exit(3);
     uv_thread_t threads[THREADS_MAX];
     for (int i = 0; i < r->o->threads; i++) {
-        writers[i] = (struct writer){.st = st, .id = (uint32_t)i, .pipe = pipe_end,
-                                     .seq = (uint32_t)r->check.writers[i].n};
+        writers[i] = (struct writer){
+            .st = st, .id = (uint32_t)i, .pipe = pipe_end, .seq = (uint32_t)r->check.writers[i].n};
         rng_seed(&writers[i].rng, rng_u64(&r->rng));
         if (uv_thread_create(&threads[i], write_on, &writers[i]))
             _exit(4);
@@ -174,7 +180,8 @@ static void take_note(struct run *r, const struct note *n)
     if (n->acked < 0)
         return;
     if (n->acked) {
-        store_check_acked(&r->check, n->writer, n->seq, n->queue_id, n->queue_offset, n->phys_offset);
+        store_check_acked(&r->check, n->writer, n->seq, n->queue_id, n->queue_offset,
+                          n->phys_offset);
         r->acked++;
     } else {
         store_check_sent(&r->check, n->writer, n->seq);
@@ -290,7 +297,8 @@ static bool run_mode(const struct options *o, enum flush_mode mode)
     int cycle = 0;
     for (bool right = true; cycle < o->cycles && right; cycle++) {
         kill_under_load(&r);
-        if (cycle % 4 == 3) /* a crash on top of a recovered crash, without an orderly stop between */
+        if (cycle % 4 ==
+            3) /* a crash on top of a recovered crash, without an orderly stop between */
             kill_under_load(&r);
         if (cycle % 3 == 2)
             kill_in_recovery(&r);
@@ -303,9 +311,10 @@ static bool run_mode(const struct options *o, enum flush_mode mode)
     else if (fs_remove_tree(&fs_real, r.dir, &e))
         die("%s", e.text);
     store_check_free(&r.check);
-    printf("crash_loop: mode=%s cycles=%d killedInRecovery=%d acked=%lld lost=%lld invented=%lld wrong=%lld\n", name,
-           cycle, r.killed_in_recovery, (long long)r.acked, (long long)r.lost, (long long)r.invented,
-           (long long)r.wrong);
+    printf(
+        "crash_loop: mode=%s cycles=%d killedInRecovery=%d acked=%lld lost=%lld invented=%lld wrong=%lld\n",
+        name, cycle, r.killed_in_recovery, (long long)r.acked, (long long)r.lost,
+        (long long)r.invented, (long long)r.wrong);
     return right;
 }
 
@@ -327,22 +336,37 @@ static void parse_mode(struct options *o, const char *text)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.cycles = 50, .threads = 4, .sync = true, .async = true, .seed = rng_seed_from_os() >> 1,
+    struct options o = {.cycles = 50,
+                        .threads = 4,
+                        .sync = true,
+                        .async = true,
+                        .seed = rng_seed_from_os() >> 1,
                         .dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"};
     for (int c; (c = getopt(argc, argv, "n:t:m:s:d:k")) != -1;) {
         int64_t seed;
         switch (c) {
-        case 'n': o.cycles = number(optarg, 1, 1000000); break;
-        case 't': o.threads = number(optarg, 1, THREADS_MAX); break;
-        case 'm': parse_mode(&o, optarg); break;
+        case 'n':
+            o.cycles = number(optarg, 1, 1000000);
+            break;
+        case 't':
+            o.threads = number(optarg, 1, THREADS_MAX);
+            break;
+        case 'm':
+            parse_mode(&o, optarg);
+            break;
         case 's':
             if (slice_i64(slice_str(optarg), &seed))
                 die("-s %s is not a number", optarg);
             o.seed = (uint64_t)seed;
             break;
-        case 'd': o.dir = optarg; break;
-        case 'k': o.keep = true; break;
-        default: die("usage: crash_loop [-n CYCLES] [-t THREADS] [-m sync|async|both] [-s SEED] [-d DIR] [-k]");
+        case 'd':
+            o.dir = optarg;
+            break;
+        case 'k':
+            o.keep = true;
+            break;
+        default:
+            die("usage: crash_loop [-n CYCLES] [-t THREADS] [-m sync|async|both] [-s SEED] [-d DIR] [-k]");
         }
     }
     log_set_level(LOG_ERROR);

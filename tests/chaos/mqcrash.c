@@ -31,7 +31,7 @@ enum { READY_MS = 60000, LOAD_MIN_MS = 40, LOAD_SPAN_MS = 600 };
 
 static const struct clock *const clk = &clock_system;
 
-struct told { /* what an acknowledgement promised */
+struct told {      /* what an acknowledgement promised */
     int32_t queue; /* -1: not acknowledged */
     int64_t offset;
 };
@@ -56,7 +56,7 @@ struct crash {
     struct told *told; /* by sequence number */
     unsigned char *seen;
     int64_t next_seq, seq_max;
-    int64_t read_to[QUEUES];                 /* read and checked below */
+    int64_t read_to[QUEUES]; /* read and checked below */
     int64_t last_seq[QUEUES][CONNECTIONS];
     int64_t acked, stored, lost, invented, gaps, disorder;
     int current_queue;
@@ -77,10 +77,11 @@ static void write_conf(const struct crash *c)
     FILE *f = fopen(path, "w");
     if (f == NULL)
         fail(path, strerror(errno));
-    fprintf(f,
-            "brokerName=crash\nbrokerIP1=127.0.0.1\nlistenPort=0\nstorePathRootDir=%s/store\n"
-            "flushDiskType=%s\nmappedFileSizeCommitLog=33554432\nmappedFileSizeConsumeQueue=200000\n",
-            c->dir, c->flush);
+    fprintf(
+        f,
+        "brokerName=crash\nbrokerIP1=127.0.0.1\nlistenPort=0\nstorePathRootDir=%s/store\n"
+        "flushDiskType=%s\nmappedFileSizeCommitLog=33554432\nmappedFileSizeConsumeQueue=200000\n",
+        c->dir, c->flush);
     if (fclose(f) != 0)
         fail(path, strerror(errno));
 }
@@ -161,12 +162,17 @@ static void queue_send(struct crash *c, int conn)
     const int64_t seq = c->next_seq++;
     char body[BODY_MIN + BODY_SPAN + 1];
     const size_t n = make_body(c, seq, conn, body);
-    const struct hdr_send_message hdr = {
-        .producer_group = SLICE_LIT("crash_group"), .topic = SLICE_LIT(TOPIC),
-        .default_topic = SLICE_LIT("TBW102"), .default_topic_queue_nums = 4,
-        .queue_id = (int32_t)(seq % QUEUES), .born_timestamp = clock_wall(clk)};
-    const struct command_out out = {.code = RC_SEND_MESSAGE_V2, .opaque = (int32_t)seq,
-                                    .desc = &hdr_desc_send_message, .names = HDR_SHORT, .hdr = &hdr};
+    const struct hdr_send_message hdr = {.producer_group = SLICE_LIT("crash_group"),
+                                         .topic = SLICE_LIT(TOPIC),
+                                         .default_topic = SLICE_LIT("TBW102"),
+                                         .default_topic_queue_nums = 4,
+                                         .queue_id = (int32_t)(seq % QUEUES),
+                                         .born_timestamp = clock_wall(clk)};
+    const struct command_out out = {.code = RC_SEND_MESSAGE_V2,
+                                    .opaque = (int32_t)seq,
+                                    .desc = &hdr_desc_send_message,
+                                    .names = HDR_SHORT,
+                                    .hdr = &hdr};
     struct err e;
     if (command_encode(&s->out, &out, n, &e) != 0)
         fail("encode", e.text);
@@ -201,14 +207,16 @@ static bool pump(struct crash *c, struct sender *s, short events)
         size_t at = 0;
         while (s->in_n - at >= 8 && s->in_n - at >= (size_t)be32_get(s->in + at) + 4) {
             const size_t total = (size_t)be32_get(s->in + at) + 4;
-            take_answer(c, s, s->in + at + 8, be32_get(s->in + at + 4) & 0xFFFFFF, (uint8_t)s->in[at + 4]);
+            take_answer(c, s, s->in + at + 8, be32_get(s->in + at + 4) & 0xFFFFFF,
+                        (uint8_t)s->in[at + 4]);
             at += total;
         }
         s->in_n -= at;
         memmove(s->in, s->in + at, s->in_n);
     }
     while (s->out_at < s->out.n) {
-        const ssize_t put = send(s->fd, s->out.p + s->out_at, s->out.n - s->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t put =
+            send(s->fd, s->out.p + s->out_at, s->out.n - s->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (put < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK;
         s->out_at += (size_t)put;
@@ -241,8 +249,9 @@ static void load_and_kill(struct crash *c, int64_t load_ms)
             struct sender *s = &c->senders[i];
             while (!killed && alive[i] && s->inflight < INFLIGHT && c->next_seq < c->seq_max)
                 queue_send(c, i);
-            p[i] = (struct pollfd){.fd = alive[i] ? s->fd : -1,
-                                   .events = (short)(POLLIN | (s->out.n > s->out_at ? POLLOUT : 0))};
+            p[i] =
+                (struct pollfd){.fd = alive[i] ? s->fd : -1,
+                                .events = (short)(POLLIN | (s->out.n > s->out_at ? POLLOUT : 0))};
         }
         poll(p, CONNECTIONS, killed ? 100 : 5);
         for (int i = 0; i < CONNECTIONS; i++)
@@ -276,14 +285,16 @@ static int check_message(void *arg, const struct message *m, struct err *e)
     int64_t seq = -1;
     int32_t conn = -1;
     char body[BODY_MIN + BODY_SPAN + 1];
-    if (m->body.n < BODY_MIN || slice_i64(slice_of(m->body.p, 20), &seq) != 0 || seq < 0 || seq >= c->next_seq ||
-        slice_i32(slice_of(m->body.p + 21, 4), &conn) != 0 || conn < 0 || conn >= CONNECTIONS || c->seen[seq] ||
-        seq % QUEUES != q || !slice_eq(slice_of(body, make_body(c, seq, conn, body)), m->body)) {
+    if (m->body.n < BODY_MIN || slice_i64(slice_of(m->body.p, 20), &seq) != 0 || seq < 0 ||
+        seq >= c->next_seq || slice_i32(slice_of(m->body.p + 21, 4), &conn) != 0 || conn < 0 ||
+        conn >= CONNECTIONS || c->seen[seq] || seq % QUEUES != q ||
+        !slice_eq(slice_of(body, make_body(c, seq, conn, body)), m->body)) {
         c->invented++;
         return 0;
     }
     c->seen[seq] = 1;
-    if (c->told[seq].queue >= 0 && (c->told[seq].queue != q || c->told[seq].offset != m->queue_offset))
+    if (c->told[seq].queue >= 0 &&
+        (c->told[seq].queue != q || c->told[seq].offset != m->queue_offset))
         c->lost++;
     if (seq <= c->last_seq[q][conn])
         c->disorder++;
@@ -348,12 +359,23 @@ int main(int argc, char **argv)
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         int rc = 0;
         switch (o) {
-        case 'b': c.broker = optarg; break;
-        case 'd': c.dir = optarg; break;
-        case 'c': rc = slice_i64(slice_str(optarg), &cycles); break;
-        case 'f': c.flush = optarg; break;
-        case 's': rc = slice_i64(slice_str(optarg), &seed); break;
-        default: rc = E_INVAL;
+        case 'b':
+            c.broker = optarg;
+            break;
+        case 'd':
+            c.dir = optarg;
+            break;
+        case 'c':
+            rc = slice_i64(slice_str(optarg), &cycles);
+            break;
+        case 'f':
+            c.flush = optarg;
+            break;
+        case 's':
+            rc = slice_i64(slice_str(optarg), &seed);
+            break;
+        default:
+            rc = E_INVAL;
         }
         if (rc != 0) {
             fputs(usage, stderr);
@@ -383,8 +405,8 @@ int main(int argc, char **argv)
     write_conf(&c);
     for (int i = 0; i < c.cycles; i++) {
         cycle(&c);
-        printf("  cycle %d/%d: %lld acknowledged, %lld stored so far\n", i + 1, c.cycles, (long long)c.acked,
-               (long long)c.stored);
+        printf("  cycle %d/%d: %lld acknowledged, %lld stored so far\n", i + 1, c.cycles,
+               (long long)c.acked, (long long)c.stored);
         fflush(stdout);
     }
     int fd;
@@ -396,10 +418,11 @@ int main(int argc, char **argv)
     waitpid(c.pid, &status, 0);
     close(fd);
     count_lost(&c);
-    printf("%s: kills %d, sent %lld, acknowledged %lld, stored %lld, lost %lld, invented %lld, gaps %lld, "
-           "disorder %lld\n",
-           c.flush, c.cycles, (long long)c.next_seq, (long long)c.acked, (long long)c.stored, (long long)c.lost,
-           (long long)c.invented, (long long)c.gaps, (long long)c.disorder);
+    printf(
+        "%s: kills %d, sent %lld, acknowledged %lld, stored %lld, lost %lld, invented %lld, gaps %lld, "
+        "disorder %lld\n",
+        c.flush, c.cycles, (long long)c.next_seq, (long long)c.acked, (long long)c.stored,
+        (long long)c.lost, (long long)c.invented, (long long)c.gaps, (long long)c.disorder);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         fail("broker", "the last orderly stop failed");
     return c.lost + c.invented + c.gaps + c.disorder != 0;

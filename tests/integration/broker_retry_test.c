@@ -11,10 +11,16 @@
 
 #define TOPIC "retry_topic"
 #define GROUP "retry_group"
-#define QUICK "messageDelayLevel=1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s\nflushDelayOffsetInterval=200\n"
+#define QUICK                                                                                      \
+    "messageDelayLevel=1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s\nflushDelayOffsetInterval=200\n"
 enum { WAIT_MS = 15000 };
 
-struct wait_max { struct peer *p; const char *topic; int queue; int64_t want; };
+struct wait_max {
+    struct peer *p;
+    const char *topic;
+    int queue;
+    int64_t want;
+};
 static bool reached(void *arg)
 {
     const struct wait_max *const w = arg;
@@ -24,13 +30,16 @@ static void await_offset(struct peer *p, const char *topic, int queue, int64_t w
 {
     struct wait_max w = {p, topic, queue, want};
     if (!wait_until(reached, &w, WAIT_MS))
-        fail_msg("%s-%d has %lld messages, want %lld", topic, queue, (long long)peer_max_offset(p, topic, queue),
-                 (long long)want);
+        fail_msg("%s-%d has %lld messages, want %lld", topic, queue,
+                 (long long)peer_max_offset(p, topic, queue), (long long)want);
 }
 
-static const struct command *send_back(struct peer *p, int64_t phys_offset, int32_t level, int32_t max)
+static const struct command *send_back(struct peer *p, int64_t phys_offset, int32_t level,
+                                       int32_t max)
 {
-    const struct hdr_send_msg_back h = {.offset = phys_offset, .group = SLICE_LIT(GROUP), .delay_level = level,
+    const struct hdr_send_msg_back h = {.offset = phys_offset,
+                                        .group = SLICE_LIT(GROUP),
+                                        .delay_level = level,
                                         .max_reconsume_times = max};
     return peer_call(p, RC_CONSUMER_SEND_MSG_BACK, &h, SLICE_NULL);
 }
@@ -49,7 +58,8 @@ static void a_message_sent_back_comes_again_with_its_origin(void **state)
     struct peer p;
     mq_broker_start(&b, tmpdir_new("retry"), NULL, QUICK, NULL);
     peer_open(&p, b.address);
-    const struct peer_sent s = peer_send_message(&p, "pg", TOPIC, 0, "hello", "TAGS\001t\002KEYS\001k\002UNIQ_KEY\001U1\002");
+    const struct peer_sent s = peer_send_message(&p, "pg", TOPIC, 0, "hello",
+                                                 "TAGS\001t\002KEYS\001k\002UNIQ_KEY\001U1\002");
     const int64_t before = clock_mono(&clock_system);
     assert_int_equal(send_back(&p, s.phys_offset, 0, -1)->code, RESP_SUCCESS);
     await_offset(&p, RETRY_PREFIX GROUP, 0, 1);
@@ -77,7 +87,8 @@ static void known_failure_20_the_last_failure_goes_to_the_dead_letters_at_once(v
     mq_broker_start(&b, tmpdir_new("dlq"), NULL, QUICK, NULL);
     peer_open(&p, b.address);
     for (int32_t limit = 0; limit <= 3; limit++) {
-        const int64_t retries = peer_max_offset(&p, RETRY_PREFIX GROUP, 0), dead = peer_max_offset(&p, DLQ_PREFIX GROUP, 0);
+        const int64_t retries = peer_max_offset(&p, RETRY_PREFIX GROUP, 0),
+                      dead = peer_max_offset(&p, DLQ_PREFIX GROUP, 0);
         int64_t phys = peer_send_message(&p, "pg", TOPIC, 0, "fails", "").phys_offset;
         for (int32_t failure = 0; failure < limit; failure++) {
             assert_int_equal(send_back(&p, phys, 0, limit)->code, RESP_SUCCESS);
@@ -107,11 +118,15 @@ static void known_failure_20_an_orderly_consumer_reaches_the_dead_letters(void *
     mq_broker_start(&b, tmpdir_new("orderly"), NULL, QUICK, NULL);
     peer_open(&p, b.address);
     peer_heartbeat(&p, "client-1", NULL, GROUP, TOPIC);
-    const struct hdr_send_message h = {
-        .producer_group = SLICE_LIT("CLIENT_INNER_PRODUCER"), .topic = SLICE_LIT(RETRY_PREFIX GROUP),
-        .default_topic = SLICE_LIT("TBW102"), .default_topic_queue_nums = 4,
-        .born_timestamp = clock_wall(&clock_system), .properties = SLICE_LIT("DELAY\0014\002RETRY_TOPIC\001" TOPIC "\002"),
-        .reconsume_times = 17, .max_reconsume_times = 16};
+    const struct hdr_send_message h = {.producer_group = SLICE_LIT("CLIENT_INNER_PRODUCER"),
+                                       .topic = SLICE_LIT(RETRY_PREFIX GROUP),
+                                       .default_topic = SLICE_LIT("TBW102"),
+                                       .default_topic_queue_nums = 4,
+                                       .born_timestamp = clock_wall(&clock_system),
+                                       .properties =
+                                           SLICE_LIT("DELAY\0014\002RETRY_TOPIC\001" TOPIC "\002"),
+                                       .reconsume_times = 17,
+                                       .max_reconsume_times = 16};
     const struct command *c = peer_call(&p, RC_SEND_MESSAGE_V2, &h, SLICE_LIT("ordered"));
     assert_int_equal(c->code, RESP_SUCCESS);
     assert_int_equal(peer_max_offset(&p, DLQ_PREFIX GROUP, 0), 1);

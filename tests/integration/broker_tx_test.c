@@ -12,7 +12,8 @@
 #include "tests/support/tmpdir.h"
 #include "tests/support/wait.h"
 
-#define FLUSH "flushCommitLogLeastPages=0\nflushIntervalCommitLog=20\n" /* stored positions follow what is on disk */
+#define FLUSH                                                                                      \
+    "flushCommitLogLeastPages=0\nflushIntervalCommitLog=20\n" /* stored positions follow what is on disk */
 #define QUICK FLUSH "transactionTimeOut=100\ntransactionCheckInterval=200\ntransactionCheckMax=3\n"
 enum { COMMIT = 8, ROLLBACK = 12, UNKNOWN = 0, CHECK_MS = 10000 };
 #define GROUP "tx_group"
@@ -50,30 +51,43 @@ static void restart(struct fixture *f, bool kill9)
 static struct peer_sent send_half(struct fixture *f, const char *id, const char *more_props)
 {
     char props[512];
-    snprintf(props, sizeof props, "UNIQ_KEY\001%s\002TRAN_MSG\001true\002PGROUP\001" GROUP "\002%s", id, more_props);
+    snprintf(props, sizeof props, "UNIQ_KEY\001%s\002TRAN_MSG\001true\002PGROUP\001" GROUP "\002%s",
+             id, more_props);
     return peer_send_message(&f->p, GROUP, TOPIC, 1, id, props);
 }
 
-static const struct command *end(struct fixture *f, const struct peer_sent *half, const char *id, int32_t verdict, bool from_check)
+static const struct command *end(struct fixture *f, const struct peer_sent *half, const char *id,
+                                 int32_t verdict, bool from_check)
 {
-    const struct hdr_end_transaction h = {
-        .topic = SLICE_LIT(TOPIC), .producer_group = SLICE_LIT(GROUP), .tran_state_table_offset = half->queue_offset,
-        .commit_log_offset = half->phys_offset, .commit_or_rollback = verdict, .from_transaction_check = from_check,
-        .msg_id = slice_str(id), .transaction_id = slice_str(id)};
+    const struct hdr_end_transaction h = {.topic = SLICE_LIT(TOPIC),
+                                          .producer_group = SLICE_LIT(GROUP),
+                                          .tran_state_table_offset = half->queue_offset,
+                                          .commit_log_offset = half->phys_offset,
+                                          .commit_or_rollback = verdict,
+                                          .from_transaction_check = from_check,
+                                          .msg_id = slice_str(id),
+                                          .transaction_id = slice_str(id)};
     return peer_call(&f->p, RC_END_TRANSACTION, &h, SLICE_NULL);
 }
 
 /* END without an answer: an unknown verdict. */
 static void end_unknown(struct fixture *f, const struct peer_sent *half, const char *id)
 {
-    const struct hdr_end_transaction h = {
-        .producer_group = SLICE_LIT(GROUP), .tran_state_table_offset = half->queue_offset,
-        .commit_log_offset = half->phys_offset, .commit_or_rollback = UNKNOWN, .from_transaction_check = true,
-        .msg_id = slice_str(id)};
+    const struct hdr_end_transaction h = {.producer_group = SLICE_LIT(GROUP),
+                                          .tran_state_table_offset = half->queue_offset,
+                                          .commit_log_offset = half->phys_offset,
+                                          .commit_or_rollback = UNKNOWN,
+                                          .from_transaction_check = true,
+                                          .msg_id = slice_str(id)};
     peer_send(&f->p, RC_END_TRANSACTION, &h, SLICE_NULL, COMMAND_FLAG_ONEWAY);
 }
 
-struct wait_max { struct fixture *f; const char *topic; int queue; int64_t want; };
+struct wait_max {
+    struct fixture *f;
+    const char *topic;
+    int queue;
+    int64_t want;
+};
 static bool reached(void *arg)
 {
     const struct wait_max *const w = arg;
@@ -90,7 +104,8 @@ static void await_offset(struct fixture *f, const char *topic, int queue, int64_
 /* Lowest undecided half, as the broker stores it for the next start. */
 static int64_t low(struct fixture *f)
 {
-    const struct hdr_query_consumer_offset h = {.consumer_group = SLICE_LIT(GROUP_TRANS), .topic = SLICE_LIT(TOPIC_HALF)};
+    const struct hdr_query_consumer_offset h = {.consumer_group = SLICE_LIT(GROUP_TRANS),
+                                                .topic = SLICE_LIT(TOPIC_HALF)};
     int64_t v = -1;
     const struct command *const c = peer_call(&f->p, RC_QUERY_CONSUMER_OFFSET, &h, SLICE_NULL);
     slice_i64(command_ext(c, "offset"), &v);
@@ -113,7 +128,8 @@ static void a_committed_half_reaches_its_topic_and_a_rolled_back_one_never(void 
     (void)state;
     struct fixture f = {0};
     start(&f, QUICK);
-    const struct peer_sent a = send_half(&f, "ID-A", "TAGS\001x\002"), b = send_half(&f, "ID-B", "");
+    const struct peer_sent a = send_half(&f, "ID-A", "TAGS\001x\002"),
+                           b = send_half(&f, "ID-B", "");
     assert_int_equal(a.queue_offset, 0);
     assert_int_equal(b.queue_offset, 1);
     assert_int_equal(peer_max_offset(&f.p, TOPIC, 1), 0);
@@ -160,19 +176,26 @@ static void an_end_that_does_not_fit_its_half_is_refused(void **state)
     (void)state;
     struct fixture f = {0};
     start(&f, FLUSH "transactionTimeOut=600000\n");
-    const struct peer_sent a = send_half(&f, "ID-A", ""), plain = peer_send_message(&f.p, GROUP, TOPIC, 0, "plain", "");
+    const struct peer_sent a = send_half(&f, "ID-A", ""),
+                           plain = peer_send_message(&f.p, GROUP, TOPIC, 0, "plain", "");
     struct peer_sent wrong = a;
     wrong.queue_offset++;
-    assert_slice_equal(end(&f, &wrong, "ID-A", COMMIT, false)->remark, "The transaction state table offset wrong");
+    assert_slice_equal(end(&f, &wrong, "ID-A", COMMIT, false)->remark,
+                       "The transaction state table offset wrong");
     wrong = a;
     wrong.phys_offset += 10;
-    assert_slice_equal(end(&f, &wrong, "ID-A", COMMIT, false)->remark, "Find prepared transaction message failed");
+    assert_slice_equal(end(&f, &wrong, "ID-A", COMMIT, false)->remark,
+                       "Find prepared transaction message failed");
     assert_int_equal(end(&f, &plain, "ID-A", COMMIT, false)->code, RESP_SYSTEM_ERROR);
     wrong.phys_offset = -5;
     assert_int_equal(end(&f, &wrong, "ID-A", COMMIT, false)->code, RESP_SYSTEM_ERROR);
-    const struct hdr_end_transaction h = {.producer_group = SLICE_LIT("other"), .tran_state_table_offset = a.queue_offset,
-                                          .commit_log_offset = a.phys_offset, .commit_or_rollback = COMMIT, .msg_id = SLICE_LIT("x")};
-    assert_slice_equal(peer_call(&f.p, RC_END_TRANSACTION, &h, SLICE_NULL)->remark, "The producer group wrong");
+    const struct hdr_end_transaction h = {.producer_group = SLICE_LIT("other"),
+                                          .tran_state_table_offset = a.queue_offset,
+                                          .commit_log_offset = a.phys_offset,
+                                          .commit_or_rollback = COMMIT,
+                                          .msg_id = SLICE_LIT("x")};
+    assert_slice_equal(peer_call(&f.p, RC_END_TRANSACTION, &h, SLICE_NULL)->remark,
+                       "The producer group wrong");
     assert_int_equal(peer_max_offset(&f.p, TOPIC, 1), 0);
     stop(&f);
 }
@@ -304,7 +327,9 @@ static int64_t cpu_ticks(pid_t pid)
     long long user = 0, sys = 0;
     const char *const after = strrchr(text, ')');
     assert_non_null(after);
-    assert_int_equal(sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld", &user, &sys), 2);
+    assert_int_equal(
+        sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld", &user, &sys),
+        2);
     return user + sys;
 }
 
@@ -322,7 +347,8 @@ static void known_failure_26_an_idle_broker_stays_idle_after_a_thousand_transact
     }
     await_low(&f, 1000);
     assert_int_equal(peer_max_offset(&f.p, TOPIC, 1), 500);
-    const int64_t before = cpu_ticks(process_pid(f.broker.process)), from = clock_mono(&clock_system);
+    const int64_t before = cpu_ticks(process_pid(f.broker.process)),
+                  from = clock_mono(&clock_system);
     assert_null(peer_push(&f.p, RC_CHECK_TRANSACTION_STATE, 3000));
     const int64_t ticks = cpu_ticks(process_pid(f.broker.process)) - before;
     const int64_t ms = clock_mono(&clock_system) - from;
@@ -341,7 +367,8 @@ static void decisions_survive_kill_9_in_sync_flush(void **state)
     for (int i = 0; i < 50; i++)
         half[i] = send_half(&f, "ID", "");
     for (int i = 0; i < 50; i += 2)
-        assert_int_equal(end(&f, &half[i], "ID", i % 4 ? COMMIT : ROLLBACK, false)->code, RESP_SUCCESS);
+        assert_int_equal(end(&f, &half[i], "ID", i % 4 ? COMMIT : ROLLBACK, false)->code,
+                         RESP_SUCCESS);
     await_offset(&f, TOPIC, 1, 12);
     await_low(&f, 1);
     restart(&f, true);

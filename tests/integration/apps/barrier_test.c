@@ -70,7 +70,11 @@ static void a_cancel_undoes_a_committed_try_once(void **state)
     assert_int_equal(do_cancel(), BARRIER_UNDO);
     assert_int_equal(do_cancel(), BARRIER_DONE);
     assert_int_equal(do_try(), BARRIER_DUPLICATE);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM stk.tx_barrier WHERE op = 'T' AND settled_at IS NOT NULL"), 1);
+    assert_int_equal(
+        shop_number(
+            &the_db,
+            "SELECT count(*) FROM stk.tx_barrier WHERE op = 'T' AND settled_at IS NOT NULL"),
+        1);
 }
 
 static void a_cancel_without_a_try_is_empty_and_refuses_the_try_that_hangs_behind(void **state)
@@ -85,7 +89,9 @@ static void other_branches_and_keys_are_independent(void **state)
 {
     (void)state;
     assert_int_equal(do_cancel(), BARRIER_EMPTY);
-    shop_sql(&the_db, "DELETE FROM stk.tx_barrier WHERE txn_key = '100'; INSERT INTO stk.tx_barrier VALUES ('100', 'coupon', 'T', 'C'), ('101', 'stock', 'T', 'C')");
+    shop_sql(
+        &the_db,
+        "DELETE FROM stk.tx_barrier WHERE txn_key = '100'; INSERT INTO stk.tx_barrier VALUES ('100', 'coupon', 'T', 'C'), ('101', 'stock', 'T', 'C')");
     assert_int_equal(do_try(), BARRIER_RUN);
 }
 
@@ -107,7 +113,10 @@ static void *cancel_thread(void *arg)
 static bool somebody_waits(void *arg)
 {
     (void)arg;
-    return shop_number(&the_db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0;
+    return shop_number(
+               &the_db,
+               "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") >
+           0;
 }
 
 /* Opens a try that stays uncommitted, starts the cancel, checks that it waits, ends the try with `end`. */
@@ -138,7 +147,8 @@ static void a_cancel_waits_for_an_uncommitted_try_and_undoes_it(void **state)
     assert_int_equal(cancel_meets_open_try("COMMIT"), BARRIER_UNDO);
 }
 
-static void a_cancel_waits_for_an_uncommitted_try_and_tombstones_it_when_it_rolled_back(void **state)
+static void
+a_cancel_waits_for_an_uncommitted_try_and_tombstones_it_when_it_rolled_back(void **state)
 {
     (void)state;
     assert_int_equal(cancel_meets_open_try("ROLLBACK"), BARRIER_EMPTY);
@@ -162,7 +172,12 @@ static void a_try_past_its_deadline_is_refused_by_the_database_clock(void **stat
 
 /* ---- decision rows (P2) ---- */
 
-static const struct envelope PAID = {.event = EVENT_paid, .has = ENV_PAY | ENV_USER | ENV_AMOUNT, .order_id = 100, .pay_id = 900, .user_id = 1, .amount = 500};
+static const struct envelope PAID = {.event = EVENT_paid,
+                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                                     .order_id = 100,
+                                     .pay_id = 900,
+                                     .user_id = 1,
+                                     .amount = 500};
 
 static int local_body(struct db_conn *c, void *arg)
 {
@@ -197,7 +212,11 @@ static void a_check_that_cannot_wait_for_an_open_local_transaction_stays_unknown
     struct app_error e;
     bool won;
     struct db *fast = NULL;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_stock"), .schema = "stk", .lock_ms = 30}, &fast, &e), &e);
+    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_stock"),
+                                               .schema = "stk",
+                                               .lock_ms = 30},
+                          &fast, &e),
+                  &e);
     assert_app_ok(db_acquire(stk, &c, &e), &e);
     assert_app_ok(db_script(c, "BEGIN", 0, NULL), &e);
     assert_app_ok(decision_commit(c, "txn-1", &PAID, &won), &e);

@@ -15,7 +15,9 @@ static int setup(void **state)
 {
     (void)state;
     shop_db_create(&the_db);
-    shop_sql(&the_db, "CREATE TABLE t(id bigint PRIMARY KEY, n int NOT NULL, s text, b bytea, f boolean); INSERT INTO t VALUES (1, 10, 'one', '\\x0102', true), (2, 20, NULL, NULL, false)");
+    shop_sql(
+        &the_db,
+        "CREATE TABLE t(id bigint PRIMARY KEY, n int NOT NULL, s text, b bytea, f boolean); INSERT INTO t VALUES (1, 10, 'one', '\\x0102', true), (2, 20, NULL, NULL, false)");
     return 0;
 }
 
@@ -29,13 +31,15 @@ static int teardown(void **state)
 
 static const struct db_stmt GET = {"t_get", "SELECT id, n, s, b, f FROM t WHERE id = $1"};
 static const struct db_stmt ADD = {"t_add", "UPDATE t SET n = n + $2 WHERE id = $1"};
-static const struct db_stmt PUT = {"t_put", "INSERT INTO t(id, n, s, b, f) VALUES ($1, $2, $3, $4, $5)"};
+static const struct db_stmt PUT = {"t_put",
+                                   "INSERT INTO t(id, n, s, b, f) VALUES ($1, $2, $3, $4, $5)"};
 static const struct db_stmt NONSENSE = {"t_nonsense", "SELECT nothing FROM nowhere"};
 
 static int put_body(struct db_conn *c, void *arg)
 {
     (void)arg;
-    return db_exec(c, &PUT, NULL, db_i64(7), db_i64(-3), db_text("it's \"quoted\""), db_bytes("\0\1\377", 3), db_bool(true));
+    return db_exec(c, &PUT, NULL, db_i64(7), db_i64(-3), db_text("it's \"quoted\""),
+                   db_bytes("\0\1\377", 3), db_bool(true));
 }
 
 static int get_seven(struct db_conn *c, void *arg)
@@ -84,8 +88,9 @@ static int wrong_getter(struct db_conn *c, void *arg)
 static void a_wrong_type_a_null_or_a_missing_column_names_statement_and_column(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"t_get: column s: not an integer", "t_get: column s: unexpected NULL",
-                                        "t_get: column missing: no such column", "t_get: column n: no such row"};
+    static const char *const texts[] = {
+        "t_get: column s: not an integer", "t_get: column s: unexpected NULL",
+        "t_get: column missing: no such column", "t_get: column n: no such row"};
     for (int i = 0; i < 4; i++) {
         struct app_error e;
         assert_app_kind(db_read(the_db.owner, wrong_getter, &i, &e), APP_E_DB, &e);
@@ -99,7 +104,8 @@ static int nonsense_body(struct db_conn *c, void *arg)
     return db_exec(c, &NONSENSE, NULL);
 }
 
-static void a_statement_that_does_not_fit_the_schema_is_a_bug_and_the_connection_survives(void **state)
+static void
+a_statement_that_does_not_fit_the_schema_is_a_bug_and_the_connection_survives(void **state)
 {
     (void)state;
     struct app_error e;
@@ -175,7 +181,9 @@ static void idle_connections_that_the_server_closed_are_replaced_unseen(void **s
     struct db *db = shop_db_as(&the_db, "shop_owner", "public");
     int runs = 0;
     assert_app_ok(db_tx(db, add_body, &runs, &e), &e);
-    shop_sql(&the_db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+    shop_sql(
+        &the_db,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
     assert_app_ok(db_tx(db, add_body, &runs, &e), &e);
     assert_int_equal(shop_number(&the_db, "SELECT n FROM t WHERE id = 1"), 12);
     db_close(db);
@@ -187,7 +195,10 @@ static void a_row_lock_that_is_held_too_long_gives_busy_after_retries(void **sta
     struct app_error e;
     struct db *db = NULL;
     int runs = 0;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .lock_ms = 50}, &db, &e), &e);
+    assert_app_ok(
+        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .lock_ms = 50}, &db,
+                &e),
+        &e);
     struct db_conn *holder;
     assert_app_ok(db_acquire(the_db.owner, &holder, &e), &e);
     assert_app_ok(db_script(holder, "BEGIN; UPDATE t SET n = n WHERE id = 1", 0, NULL), &e);
@@ -205,7 +216,11 @@ static void an_exhausted_pool_says_busy_in_time(void **state)
     (void)state;
     struct app_error e;
     struct db *db = NULL;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .size = 1, .acquire_ms = 50}, &db, &e), &e);
+    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"),
+                                               .size = 1,
+                                               .acquire_ms = 50},
+                          &db, &e),
+                  &e);
     struct db_conn *held, *second;
     assert_app_ok(db_acquire(db, &held, &e), &e);
     const int64_t start = timing_mono_ms();
@@ -228,7 +243,10 @@ static void a_slow_statement_is_stopped_by_its_timeout(void **state)
     (void)state;
     struct app_error e;
     struct db *db = NULL;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .statement_ms = 100}, &db, &e), &e);
+    assert_app_ok(
+        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .statement_ms = 100},
+                &db, &e),
+        &e);
     const int64_t start = timing_mono_ms();
     assert_app_kind(db_tx(db, sleep_body, NULL, &e), APP_E_BUSY, &e);
     assert_string_equal(e.sqlstate, "57014");
@@ -243,7 +261,10 @@ static void a_server_that_stops_answering_is_given_up_and_its_connection_dropped
     struct db *db = NULL;
     struct db_conn *c;
     struct db_rows rows;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .statement_ms = 100}, &db, &e), &e);
+    assert_app_ok(
+        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .statement_ms = 100},
+                &db, &e),
+        &e);
     assert_app_ok(db_acquire(db, &c, &e), &e);
     assert_app_ok(db_script(c, "SELECT pg_backend_pid() AS pid", 0, &rows), &e);
     const pid_t backend = (pid_t)db_get_i64(&rows, 0, "pid");
@@ -266,8 +287,10 @@ static void a_bad_dsn_and_an_absent_server_are_told_apart(void **state)
     struct app_error e;
     struct db *db;
     assert_app_kind(db_open(&(struct db_options){.dsn = "nonsense=1"}, &db, &e), APP_E_CONFIG, &e);
-    assert_app_kind(db_open(&(struct db_options){.dsn = "host=/nonexistent dbname=x"}, &db, &e), APP_E_DOWN, &e);
-    assert_app_kind(db_open(&(struct db_options){.dsn = "host=127.0.0.1 port=1 dbname=x"}, &db, &e), APP_E_DOWN, &e);
+    assert_app_kind(db_open(&(struct db_options){.dsn = "host=/nonexistent dbname=x"}, &db, &e),
+                    APP_E_DOWN, &e);
+    assert_app_kind(db_open(&(struct db_options){.dsn = "host=127.0.0.1 port=1 dbname=x"}, &db, &e),
+                    APP_E_DOWN, &e);
 }
 
 static void while_connecting_fails_callers_are_answered_at_once_until_the_next_attempt(void **state)
@@ -276,8 +299,11 @@ static void while_connecting_fails_callers_are_answered_at_once_until_the_next_a
     struct app_error e;
     struct db *db = NULL;
     struct db_conn *held;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .size = 4}, &db, &e), &e);
-    assert_app_ok(db_acquire(db, &held, &e), &e); /* the one idle connection is out: the next has to connect */
+    assert_app_ok(
+        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .size = 4}, &db, &e),
+        &e);
+    assert_app_ok(db_acquire(db, &held, &e),
+                  &e); /* the one idle connection is out: the next has to connect */
     assert_app_ok(app_failpoint_arm("db.connect=error", &e), &e);
     struct db_conn *c;
     for (int i = 0; i < 20; i++)
@@ -318,7 +344,11 @@ static void deadlocks_are_run_again_and_nothing_is_lost(void **state)
     (void)state;
     struct app_error e;
     struct db *db = NULL;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .lock_ms = 5000, .statement_ms = 10000}, &db, &e), &e);
+    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"),
+                                               .lock_ms = 5000,
+                                               .statement_ms = 10000},
+                          &db, &e),
+                  &e);
     struct racer a = {.db = db, .first = 1, .second = 2}, b = {.db = db, .first = 2, .second = 1};
     pthread_t t;
     assert_int_equal(pthread_create(&t, NULL, race, &a), 0);

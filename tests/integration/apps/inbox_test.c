@@ -20,14 +20,17 @@ struct service {
 };
 
 static const struct db_stmt WRITE = {
-    "t_inbox_effect", "INSERT INTO pay_log(pay_id, order_id, event, amount) VALUES ($1, $2, 'paid', $3)"};
+    "t_inbox_effect",
+    "INSERT INTO pay_log(pay_id, order_id, event, amount) VALUES ($1, $2, 'paid', $3)"};
 
-static int effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX],
+                  void *arg)
 {
     struct service *s = arg;
     s->effects++;
     (void)snprintf(outcome, INBOX_OUTCOME_MAX, "%s", s->effect_returns ? "early" : "written");
-    const int rc = db_exec(c, &WRITE, NULL, db_i64(m->v->pay_id), db_i64(m->v->order_id), db_i64(m->v->amount));
+    const int rc = db_exec(c, &WRITE, NULL, db_i64(m->v->pay_id), db_i64(m->v->order_id),
+                           db_i64(m->v->amount));
     return rc ? rc : s->effect_returns;
 }
 
@@ -36,14 +39,22 @@ static int emit(const struct inbox_msg *m, const char *outcome, void *arg, struc
     struct service *s = arg;
     s->emissions++;
     (void)snprintf(s->last_outcome, sizeof s->last_outcome, "%s", outcome);
-    const struct envelope ack = {.event = EVENT_paid_ack, .has = ENV_PAY | ENV_BRANCH, .order_id = m->v->order_id,
-                                 .pay_id = m->v->pay_id, .branch = BRANCH_LOG};
+    const struct envelope ack = {.event = EVENT_paid_ack,
+                                 .has = ENV_PAY | ENV_BRANCH,
+                                 .order_id = m->v->order_id,
+                                 .pay_id = m->v->pay_id,
+                                 .branch = BRANCH_LOG};
     return mq_publish(mq, &ack, m->traceparent, e);
 }
 
 static struct service service;
 static struct inbox inbox;
-static const struct envelope PAID = {.event = EVENT_paid, .has = ENV_PAY | ENV_USER | ENV_AMOUNT, .order_id = 100, .pay_id = 900, .user_id = 1, .amount = 500};
+static const struct envelope PAID = {.event = EVENT_paid,
+                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                                     .order_id = 100,
+                                     .pay_id = 900,
+                                     .user_id = 1,
+                                     .amount = 500};
 
 static int setup(void **state)
 {
@@ -53,7 +64,10 @@ static int setup(void **state)
     tape_init(&tape);
     mq = tape_mq(&tape, "paylog");
     memset(&service, 0, sizeof service);
-    inbox = (struct inbox){.group = GROUP_LOG_PAY, .topic = TOPIC_PAY, .db = plog, .arg = &service,
+    inbox = (struct inbox){.group = GROUP_LOG_PAY,
+                           .topic = TOPIC_PAY,
+                           .db = plog,
+                           .arg = &service,
                            .handlers = {{.event = EVENT_paid, .effect = effect, .emit = emit}}};
     return 0;
 }
@@ -148,20 +162,26 @@ static void an_effect_that_can_never_succeed_goes_to_the_dead_letters(void **sta
 
 static void deliver_raw(const char *tag, const char *key, const char *body, enum inbox_result want)
 {
-    const struct inbox_delivery d = {.tag = tag, .key = key, .msg_id = "X", .body = body, .body_len = strlen(body)};
+    const struct inbox_delivery d = {
+        .tag = tag, .key = key, .msg_id = "X", .body = body, .body_len = strlen(body)};
     const enum inbox_result got = inbox_handle(&inbox, &d);
     if (got != want)
-        fail_msg("tag %s key %s body %s: result %d, expected %d", tag ? tag : "-", key ? key : "-", body, got, want);
+        fail_msg("tag %s key %s body %s: result %d, expected %d", tag ? tag : "-", key ? key : "-",
+                 body, got, want);
 }
 
 static void what_cannot_be_read_is_dead_at_once_and_its_neighbours_live(void **state)
 {
     (void)state;
-#define GOOD "{\"v\":1,\"event\":\"paid\",\"event_id\":\"a\",\"order_id\":\"100\",\"at\":\"2026-01-01T00:00:00Z\",\"pay_id\":\"900\",\"user_id\":\"1\",\"amount\":5}"
+#define GOOD                                                                                       \
+    "{\"v\":1,\"event\":\"paid\",\"event_id\":\"a\",\"order_id\":\"100\",\"at\":\"2026-01-01T00:00:00Z\",\"pay_id\":\"900\",\"user_id\":\"1\",\"amount\":5}"
     deliver_raw("paid", "900", "", INBOX_DEAD);
     deliver_raw("paid", "900", "{", INBOX_DEAD);
     deliver_raw("paid", "900", "[1]", INBOX_DEAD);
-    deliver_raw("paid", "900", "{\"v\":2,\"event\":\"paid\",\"event_id\":\"a\",\"order_id\":\"100\",\"at\":\"2026-01-01T00:00:00Z\",\"pay_id\":\"900\",\"user_id\":\"1\",\"amount\":5}", INBOX_DEAD);
+    deliver_raw(
+        "paid", "900",
+        "{\"v\":2,\"event\":\"paid\",\"event_id\":\"a\",\"order_id\":\"100\",\"at\":\"2026-01-01T00:00:00Z\",\"pay_id\":\"900\",\"user_id\":\"1\",\"amount\":5}",
+        INBOX_DEAD);
     deliver_raw("refunded", "900", GOOD, INBOX_DEAD);
     deliver_raw(NULL, "900", GOOD, INBOX_DEAD);
     deliver_raw("paid", "901", GOOD, INBOX_DEAD);
@@ -196,7 +216,8 @@ static void concurrent_deliveries_of_one_message_have_one_effect(void **state)
 static void every_place_of_a_crash_ends_in_one_effect_and_an_emission(void **state)
 {
     (void)state;
-    static const char *const places[] = {"inbox.before_tx=error*1", "inbox.after_tx=error*1", "inbox.before_ack=error*1"};
+    static const char *const places[] = {"inbox.before_tx=error*1", "inbox.after_tx=error*1",
+                                         "inbox.before_ack=error*1"};
     for (size_t i = 0; i < 3; i++) {
         struct envelope v = PAID;
         v.pay_id = 1000 + (int64_t)i;

@@ -53,8 +53,17 @@ static int setup(void **state)
     for (int i = 0; i < 3; i++)
         snprintf(urls[i], sizeof urls[i], "http://%s", http_server_address(peers[i]));
     ids_init(&ids, 1, NULL);
-    app = (struct order_app){.db = ord, .mq = mq, .ids = &ids, .stock_url = urls[0], .coupon_url = urls[1], .user_url = urls[2],
-                             .saga_ms = 8000, .immunity_s = 10, .rpc_ms = 1000, .pay_deadline_ms = 60000, .pay_margin_ms = 0};
+    app = (struct order_app){.db = ord,
+                             .mq = mq,
+                             .ids = &ids,
+                             .stock_url = urls[0],
+                             .coupon_url = urls[1],
+                             .user_url = urls[2],
+                             .saga_ms = 8000,
+                             .immunity_s = 10,
+                             .rpc_ms = 1000,
+                             .pay_deadline_ms = 60000,
+                             .pay_margin_ms = 0};
     order_mq_init(&app);
     order_http = shop_serve(order_routes, &app);
     app_failpoint_register(order_fp, ORDER_FP_COUNT);
@@ -89,20 +98,27 @@ static void arm(const char *spec)
 #define KEY_A "11111111-1111-4111-8111-111111111111"
 #define KEY_B "22222222-2222-4222-8222-222222222222"
 
-struct answer { int status, code; int64_t order_id; int order_status; };
+struct answer {
+    int status, code;
+    int64_t order_id;
+    int order_status;
+};
 
 static struct answer place(const char *key, int qty, int64_t money, bool with_coupon)
 {
     char body[600], url[128];
     const int64_t goods = 6000 * (int64_t)qty, fee = shipping_fee_of(goods);
-    snprintf(body, sizeof body,
-             "{\"user_id\":\"1\",\"items\":[{\"goods_id\":\"10\",\"qty\":%d,\"goods_price\":6000}],%s\"money_paid\":%lld,"
-             "\"shipping_fee\":%lld,\"order_amount\":%lld,\"address\":\"Street 1\",\"consignee\":\"Ada\"}",
-             qty, with_coupon ? "\"coupon_id\":\"5\"," : "", (long long)money, (long long)fee, (long long)(goods + fee));
+    snprintf(
+        body, sizeof body,
+        "{\"user_id\":\"1\",\"items\":[{\"goods_id\":\"10\",\"qty\":%d,\"goods_price\":6000}],%s\"money_paid\":%lld,"
+        "\"shipping_fee\":%lld,\"order_amount\":%lld,\"address\":\"Street 1\",\"consignee\":\"Ada\"}",
+        qty, with_coupon ? "\"coupon_id\":\"5\"," : "", (long long)money, (long long)fee,
+        (long long)(goods + fee));
     snprintf(url, sizeof url, "http://%s/v1/orders", http_server_address(order_http));
     json_t *const json = json_loads(body, 0, NULL);
     assert_non_null(json);
-    const struct http_call c = {.method = "POST", .url = url, .json = json, .idempotency_key = key, .timeout_ms = 20000};
+    const struct http_call c = {
+        .method = "POST", .url = url, .json = json, .idempotency_key = key, .timeout_ms = 20000};
     struct http_answer a = {0};
     struct app_error e = {0};
     assert_app_ok(http_do(&c, &a, &e), &e);
@@ -134,16 +150,21 @@ static void assert_tape(const char *want)
 static int64_t status_of(int64_t order_id)
 {
     char sql[128];
-    snprintf(sql, sizeof sql, "SELECT order_status FROM ord.trade_order WHERE order_id = %lld", (long long)order_id);
+    snprintf(sql, sizeof sql, "SELECT order_status FROM ord.trade_order WHERE order_id = %lld",
+             (long long)order_id);
     return shop_number(&the_db, sql);
 }
 
 /* What every participant holds for live orders. */
 static void assert_taken(int64_t stock_units, int64_t coupons, int64_t money)
 {
-    assert_int_equal(5 - shop_number(&the_db, "SELECT sum(available) FROM stk.goods_stock"), stock_units);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM cpn.trade_coupon WHERE is_used = 1"), coupons);
-    assert_int_equal(5000 - shop_number(&the_db, "SELECT user_money FROM usr.trade_user WHERE user_id = 1"), money);
+    assert_int_equal(5 - shop_number(&the_db, "SELECT sum(available) FROM stk.goods_stock"),
+                     stock_units);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT count(*) FROM cpn.trade_coupon WHERE is_used = 1"), coupons);
+    assert_int_equal(
+        5000 - shop_number(&the_db, "SELECT user_money FROM usr.trade_user WHERE user_id = 1"),
+        money);
 }
 
 /* Delivers the armed cancellation to everybody, and their acknowledgements to the order service. */
@@ -161,8 +182,11 @@ static void deliver_cancel(int64_t order_id)
     assert_int_equal(tape.n, before + 3);
     for (int i = before; i < before + 3; i++)
         assert_int_equal(tape_deliver(&app.ack_inbox, &tape.sent[i].v), INBOX_SUCCESS);
-    const struct envelope pay = {.event = EVENT_cancel_ack, .has = ENV_BRANCH | ENV_OUTCOME, .order_id = order_id,
-                                 .branch = BRANCH_PAY, .outcome = OUTCOME_EMPTY};
+    const struct envelope pay = {.event = EVENT_cancel_ack,
+                                 .has = ENV_BRANCH | ENV_OUTCOME,
+                                 .order_id = order_id,
+                                 .branch = BRANCH_PAY,
+                                 .outcome = OUTCOME_EMPTY};
     assert_int_equal(status_of(order_id), ORDER_CANCELLING);
     assert_int_equal(tape_deliver(&app.ack_inbox, &pay), INBOX_SUCCESS);
 }
@@ -188,7 +212,8 @@ static void an_order_is_confirmed_and_its_armed_cancellation_rolled_back(void **
     assert_int_equal(a.order_status, ORDER_CONFIRMED);
     assert_tape("hr");
     assert_taken(2, 1, 1000);
-    assert_int_equal(shop_number(&the_db, "SELECT pay_amount FROM ord.trade_order"), 12000 - 300 - 1000);
+    assert_int_equal(shop_number(&the_db, "SELECT pay_amount FROM ord.trade_order"),
+                     12000 - 300 - 1000);
     assert_int_equal(shop_violations(&the_db), 0);
 }
 
@@ -217,8 +242,10 @@ static void a_refused_try_is_compensated_to_nothing(void **state)
 {
     (void)state;
     /* the wallet is emptied between quote and try: what the first steps took has to come back */
-    shop_sql(&the_db, "CREATE FUNCTION usr.poor() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'x' USING ERRCODE = '23514'; END $$;"
-                      "CREATE TRIGGER poor BEFORE UPDATE ON usr.trade_user FOR EACH ROW EXECUTE FUNCTION usr.poor();");
+    shop_sql(
+        &the_db,
+        "CREATE FUNCTION usr.poor() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'x' USING ERRCODE = '23514'; END $$;"
+        "CREATE TRIGGER poor BEFORE UPDATE ON usr.trade_user FOR EACH ROW EXECUTE FUNCTION usr.poor();");
     const struct answer a = place(KEY_A, 2, 1000, true);
     shop_sql(&the_db, "DROP TRIGGER poor ON usr.trade_user");
     assert_true(a.status >= 400);
@@ -234,8 +261,10 @@ static void a_refused_try_is_compensated_to_nothing(void **state)
 static void a_failure_at_any_step_ends_in_nothing(void **state)
 {
     (void)state;
-    static const enum order_fp at[] = {FP_ORDER_AFTER_INSERT, FP_ORDER_BEFORE_STOCK, FP_ORDER_AFTER_STOCK, FP_ORDER_BEFORE_COUPON,
-                                       FP_ORDER_AFTER_COUPON, FP_ORDER_BEFORE_WALLET, FP_ORDER_AFTER_WALLET, FP_ORDER_BEFORE_CONFIRM};
+    static const enum order_fp at[] = {FP_ORDER_AFTER_INSERT, FP_ORDER_BEFORE_STOCK,
+                                       FP_ORDER_AFTER_STOCK,  FP_ORDER_BEFORE_COUPON,
+                                       FP_ORDER_AFTER_COUPON, FP_ORDER_BEFORE_WALLET,
+                                       FP_ORDER_AFTER_WALLET, FP_ORDER_BEFORE_CONFIRM};
     for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
         char spec[80], key[40];
         snprintf(spec, sizeof spec, "%s=error*1", order_fp[at[i]].name);
@@ -279,13 +308,25 @@ static void a_lost_commit_answer_is_settled_by_reading(void **state)
 static void the_check_back_answers_from_the_row(void **state)
 {
     (void)state;
-    struct envelope v = {.event = EVENT_order_cancel, .has = ENV_USER | ENV_REQ | ENV_ITEMS, .order_id = 77, .user_id = 1,
-                         .client_req_id = KEY_B, .n_items = 1, .items = {{10, 1}}};
+    struct envelope v = {.event = EVENT_order_cancel,
+                         .has = ENV_USER | ENV_REQ | ENV_ITEMS,
+                         .order_id = 77,
+                         .user_id = 1,
+                         .client_req_id = KEY_B,
+                         .n_items = 1,
+                         .items = {{10, 1}}};
     /* no row: nothing was ever deducted; the tombstone makes a late insert fail */
     assert_int_equal(check_back(&v), MQ_ROLLBACK);
     assert_int_equal(status_of(77), ORDER_INVALID);
-    struct order late = {.order_id = 77, .user_id = 1, .n_items = 1, .items = {{10, 1, 6000}}, .goods_amount = 6000,
-                         .shipping_fee = 1000, .order_amount = 7000, .pay_amount = 7000, .client_req_id = KEY_B};
+    struct order late = {.order_id = 77,
+                         .user_id = 1,
+                         .n_items = 1,
+                         .items = {{10, 1, 6000}},
+                         .goods_amount = 6000,
+                         .shipping_fee = 1000,
+                         .order_amount = 7000,
+                         .pay_amount = 7000,
+                         .client_req_id = KEY_B};
     bool inserted = true;
     struct app_error e = {0};
     assert_app_ok(repo_insert(ord, &late, 8000, 60000, &inserted, &e), &e);
@@ -298,7 +339,9 @@ static void the_check_back_answers_from_the_row(void **state)
     assert_true(inserted);
     assert_int_equal(check_back(&v), MQ_UNKNOWN);
     assert_int_equal(status_of(78), ORDER_PENDING);
-    shop_sql(&the_db, "UPDATE ord.trade_order SET saga_deadline = now() - interval '1 s' WHERE order_id = 78");
+    shop_sql(
+        &the_db,
+        "UPDATE ord.trade_order SET saga_deadline = now() - interval '1 s' WHERE order_id = 78");
     assert_int_equal(check_back(&v), MQ_COMMIT);
     assert_int_equal(status_of(78), ORDER_CANCELLING);
     enum order_status now;
@@ -316,20 +359,27 @@ static void money_is_accepted_once_and_a_second_payment_given_back(void **state)
 {
     (void)state;
     const struct answer a = place(KEY_A, 1, 0, false);
-    struct envelope paid = {.event = EVENT_paid, .has = ENV_PAY | ENV_USER | ENV_AMOUNT, .order_id = a.order_id, .pay_id = 900,
-                            .user_id = 1, .amount = 7000};
+    struct envelope paid = {.event = EVENT_paid,
+                            .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                            .order_id = a.order_id,
+                            .pay_id = 900,
+                            .user_id = 1,
+                            .amount = 7000};
     tape.n = 0;
     assert_int_equal(tape_deliver(&app.paid_inbox, &paid), INBOX_SUCCESS);
-    assert_int_equal(tape_deliver(&app.paid_inbox, &paid), INBOX_SUCCESS); /* a duplicate emits again */
+    assert_int_equal(tape_deliver(&app.paid_inbox, &paid),
+                     INBOX_SUCCESS); /* a duplicate emits again */
     assert_tape("ss");
     assert_string_equal(tape.sent[0].tag, "order_paid");
     assert_string_equal(tape.sent[1].tag, "order_paid");
-    assert_int_equal(shop_number(&the_db, "SELECT pay_id FROM ord.trade_order WHERE pay_status = 2"), 900);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT pay_id FROM ord.trade_order WHERE pay_status = 2"), 900);
     paid.pay_id = 901;
     assert_int_equal(tape_deliver(&app.paid_inbox, &paid), INBOX_SUCCESS);
     assert_string_equal(tape.sent[2].tag, "refund_request");
     assert_int_equal(tape.sent[2].v.amount, 7000);
-    assert_int_equal(shop_number(&the_db, "SELECT pay_id FROM ord.trade_order WHERE pay_status = 2"), 900);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT pay_id FROM ord.trade_order WHERE pay_status = 2"), 900);
     paid.order_id = 424242;
     paid.pay_id = 902;
     assert_int_equal(tape_deliver(&app.paid_inbox, &paid), INBOX_LATER);
@@ -341,10 +391,14 @@ static void acknowledgements_may_repeat_and_come_in_any_order(void **state)
     arm("order.confirm.before=error*1");
     const struct answer a = place(KEY_A, 1, 0, false);
     assert_int_equal(status_of(a.order_id), ORDER_CANCELLING);
-    static const enum branch order[] = {BRANCH_PAY, BRANCH_BALANCE, BRANCH_PAY, BRANCH_STOCK, BRANCH_BALANCE, BRANCH_COUPON, BRANCH_STOCK};
+    static const enum branch order[] = {BRANCH_PAY,     BRANCH_BALANCE, BRANCH_PAY,  BRANCH_STOCK,
+                                        BRANCH_BALANCE, BRANCH_COUPON,  BRANCH_STOCK};
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        const struct envelope v = {.event = EVENT_cancel_ack, .has = ENV_BRANCH | ENV_OUTCOME, .order_id = a.order_id,
-                                   .branch = order[i], .outcome = OUTCOME_DONE};
+        const struct envelope v = {.event = EVENT_cancel_ack,
+                                   .has = ENV_BRANCH | ENV_OUTCOME,
+                                   .order_id = a.order_id,
+                                   .branch = order[i],
+                                   .outcome = OUTCOME_DONE};
         assert_int_equal(tape_deliver(&app.ack_inbox, &v), INBOX_SUCCESS);
         assert_int_equal(status_of(a.order_id), i < 5 ? ORDER_CANCELLING : ORDER_CANCELLED);
     }
@@ -367,17 +421,25 @@ static void a_pay_intent_is_granted_only_while_the_order_is_payable(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_order_is_confirmed_and_its_armed_cancellation_rolled_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_same_key_answers_the_same_order_and_another_body_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(hopeless_orders_are_refused_before_anything_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            an_order_is_confirmed_and_its_armed_cancellation_rolled_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            the_same_key_answers_the_same_order_and_another_body_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(hopeless_orders_are_refused_before_anything_is_written,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_refused_try_is_compensated_to_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_at_any_step_ends_in_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(nothing_happens_when_the_cancellation_cannot_be_armed, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_lost_commit_answer_is_settled_by_reading, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_happens_when_the_cancellation_cannot_be_armed,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_commit_answer_is_settled_by_reading, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(the_check_back_answers_from_the_row, setup, teardown),
-        cmocka_unit_test_setup_teardown(money_is_accepted_once_and_a_second_payment_given_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(acknowledgements_may_repeat_and_come_in_any_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_pay_intent_is_granted_only_while_the_order_is_payable, setup, teardown),
+        cmocka_unit_test_setup_teardown(money_is_accepted_once_and_a_second_payment_given_back,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(acknowledgements_may_repeat_and_come_in_any_order, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_pay_intent_is_granted_only_while_the_order_is_payable,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests(tests, shop_cluster_start, shop_cluster_stop);
 }

@@ -65,7 +65,8 @@ static int teardown(void **state)
 }
 
 /* Posts; checks HTTP status and code; returns an integer (or boolean) member of data, or 0. */
-static int64_t post(const struct http_server *s, const char *path, int status, int code, const char *member, const char *fmt, ...)
+static int64_t post(const struct http_server *s, const char *path, int status, int code,
+                    const char *member, const char *fmt, ...)
 {
     char body[500];
     va_list ap;
@@ -75,7 +76,8 @@ static int64_t post(const struct http_server *s, const char *path, int status, i
     struct http_answer a;
     shop_call(s, "POST", path, body, &a);
     if (a.status != status || a.code != code)
-        fail_msg("%s %s: HTTP %d code %d, expected %d %d: %s", path, body, a.status, a.code, status, code, a.body);
+        fail_msg("%s %s: HTTP %d code %d, expected %d %d: %s", path, body, a.status, a.code, status,
+                 code, a.body);
     const json_t *v = member ? json_object_get(a.data, member) : NULL;
     const int64_t n = json_is_integer(v) ? json_integer_value(v) : json_is_true(v);
     http_answer_free(&a);
@@ -87,18 +89,30 @@ static long long soon(void)
     return timing_wall_ms() + 60000;
 }
 
-#define STOCK_TRY(order, goods, qty, status, code) \
-    post(stock_http, "/internal/stock/try", status, code, "duplicate", "{\"order_id\":\"%d\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"%d\",\"qty\":%d}]}", order, soon(), goods, qty)
-#define WALLET_TRY(order, who, amount, status, code) \
-    post(user_http, "/internal/wallet/try", status, code, "balance_after", "{\"order_id\":\"%d\",\"user_id\":\"%d\",\"amount\":%d,\"expires_at\":%lld}", order, who, amount, soon())
-#define COUPON_TRY(order, who, which, amount, status, code) \
-    post(coupon_http, "/internal/coupon/try", status, code, "coupon_paid", "{\"order_id\":\"%d\",\"user_id\":\"%d\",\"coupon_id\":\"%d\",\"goods_amount\":%d,\"expires_at\":%lld}", order, who, which, amount, soon())
+#define STOCK_TRY(order, goods, qty, status, code)                                                 \
+    post(stock_http, "/internal/stock/try", status, code, "duplicate",                             \
+         "{\"order_id\":\"%d\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"%d\",\"qty\":%d}]}", \
+         order, soon(), goods, qty)
+#define WALLET_TRY(order, who, amount, status, code)                                               \
+    post(user_http, "/internal/wallet/try", status, code, "balance_after",                         \
+         "{\"order_id\":\"%d\",\"user_id\":\"%d\",\"amount\":%d,\"expires_at\":%lld}", order, who, \
+         amount, soon())
+#define COUPON_TRY(order, who, which, amount, status, code)                                                      \
+    post(                                                                                                        \
+        coupon_http, "/internal/coupon/try", status, code, "coupon_paid",                                        \
+        "{\"order_id\":\"%d\",\"user_id\":\"%d\",\"coupon_id\":\"%d\",\"goods_amount\":%d,\"expires_at\":%lld}", \
+        order, who, which, amount, soon())
 
 static enum inbox_result cancel(const struct inbox *in, int64_t order_id)
 {
-    const struct envelope v = {.event = EVENT_order_cancel, .has = ENV_USER | ENV_REQ | ENV_ITEMS | ENV_MONEY, .order_id = order_id,
-                               .user_id = 1, .client_req_id = "00000000-0000-0000-0000-000000000001", .n_items = 1,
-                               .items = {{10, 777}}, .money_paid = 999999}; /* the body lies: only the ledger counts */
+    const struct envelope v = {.event = EVENT_order_cancel,
+                               .has = ENV_USER | ENV_REQ | ENV_ITEMS | ENV_MONEY,
+                               .order_id = order_id,
+                               .user_id = 1,
+                               .client_req_id = "00000000-0000-0000-0000-000000000001",
+                               .n_items = 1,
+                               .items = {{10, 777}},
+                               .money_paid = 999999}; /* the body lies: only the ledger counts */
     return tape_deliver(in, &v);
 }
 
@@ -113,7 +127,8 @@ static void assert_ack(int i, const char *key, enum outcome outcome)
 static int64_t available(int goods)
 {
     char sql[100];
-    (void)snprintf(sql, sizeof sql, "SELECT sum(available) FROM stk.goods_stock WHERE goods_id = %d", goods);
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT sum(available) FROM stk.goods_stock WHERE goods_id = %d", goods);
     return shop_number(&the_db, sql);
 }
 
@@ -128,14 +143,17 @@ static void stock_is_deducted_once_and_restored_from_the_ledger_once(void **stat
     assert_int_equal(available(10), 5);
     assert_ack(0, "100:stock", OUTCOME_DONE);
     assert_ack(1, "100:stock", OUTCOME_DONE); /* the stored outcome, again */
-    assert_int_equal(shop_number(&the_db, "SELECT sum(goods_number) FROM stk.trade_goods_number_log"), 0);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT sum(goods_number) FROM stk.trade_goods_number_log"), 0);
 }
 
 static void a_refused_line_takes_the_whole_order_back(void **state)
 {
     (void)state;
-    post(stock_http, "/internal/stock/try", 409, CODE_STOCK_SHORT, NULL,
-         "{\"order_id\":\"100\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"12\",\"qty\":4},{\"goods_id\":\"10\",\"qty\":1}]}", soon());
+    post(
+        stock_http, "/internal/stock/try", 409, CODE_STOCK_SHORT, NULL,
+        "{\"order_id\":\"100\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"12\",\"qty\":4},{\"goods_id\":\"10\",\"qty\":1}]}",
+        soon());
     assert_int_equal(available(10) + available(12), 8);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM stk.tx_barrier"), 0);
     assert_int_equal(STOCK_TRY(100, 12, 3, 200, CODE_OK), 0); /* a repeated try may succeed */
@@ -147,9 +165,15 @@ static void stock_refuses_what_it_must(void **state)
     STOCK_TRY(100, 99, 1, 404, CODE_GOODS_NOT_FOUND);
     STOCK_TRY(100, 10, 6, 409, CODE_STOCK_SHORT);
     STOCK_TRY(100, 10, 0, 400, CODE_BAD_PARAMETER);
-    post(stock_http, "/internal/stock/try", 409, CODE_TRY_EXPIRED, NULL, "{\"order_id\":\"100\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"10\",\"qty\":1}]}", soon() - 120000);
-    post(stock_http, "/internal/stock/try", 400, CODE_BAD_PARAMETER, NULL, "{\"order_id\":100,\"expires_at\":%lld,\"items\":[]}", soon());
-    post(stock_http, "/internal/stock/try", 400, CODE_BAD_PARAMETER, NULL, "{\"order_id\":\"100\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"10\",\"qty\":1},{\"goods_id\":\"10\",\"qty\":1}]}", soon());
+    post(stock_http, "/internal/stock/try", 409, CODE_TRY_EXPIRED, NULL,
+         "{\"order_id\":\"100\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"10\",\"qty\":1}]}",
+         soon() - 120000);
+    post(stock_http, "/internal/stock/try", 400, CODE_BAD_PARAMETER, NULL,
+         "{\"order_id\":100,\"expires_at\":%lld,\"items\":[]}", soon());
+    post(
+        stock_http, "/internal/stock/try", 400, CODE_BAD_PARAMETER, NULL,
+        "{\"order_id\":\"100\",\"expires_at\":%lld,\"items\":[{\"goods_id\":\"10\",\"qty\":1},{\"goods_id\":\"10\",\"qty\":1}]}",
+        soon());
     assert_int_equal(available(10), 5);
 }
 
@@ -176,7 +200,9 @@ static void goods_in_several_buckets_are_sold_to_the_last_piece(void **state)
     assert_int_equal(available(11), 0);
     assert_int_equal(cancel(&stock.cancel_inbox, 102), INBOX_SUCCESS);
     assert_int_equal(available(11), 2);
-    assert_int_equal(shop_number(&the_db, "SELECT max(available) FROM stk.goods_stock WHERE goods_id = 11"), 2); /* its own bucket */
+    assert_int_equal(
+        shop_number(&the_db, "SELECT max(available) FROM stk.goods_stock WHERE goods_id = 11"),
+        2); /* its own bucket */
 }
 
 static void all_buckets_locked_means_busy_not_sold_out(void **state)
@@ -185,7 +211,10 @@ static void all_buckets_locked_means_busy_not_sold_out(void **state)
     struct db_conn *c;
     struct app_error e;
     assert_app_ok(db_acquire(the_db.owner, &c, &e), &e);
-    assert_app_ok(db_script(c, "BEGIN; SELECT 1 FROM stk.goods_stock WHERE goods_id = 11 FOR UPDATE", 0, NULL), &e);
+    assert_app_ok(db_script(c,
+                            "BEGIN; SELECT 1 FROM stk.goods_stock WHERE goods_id = 11 FOR UPDATE",
+                            0, NULL),
+                  &e);
     STOCK_TRY(100, 11, 1, 429, CODE_STOCK_BUSY);
     assert_app_ok(db_script(c, "ROLLBACK", 0, NULL), &e);
     db_release(the_db.owner, c);
@@ -201,7 +230,8 @@ static void *buy(void *arg)
 {
     struct buyer *b = arg;
     for (int i = 0; i < 5; i++) {
-        struct stock_try t = {.order_id = b->first + i, .expires_at_ms = soon(), .n_lines = 1, .lines = {{10, 1}}};
+        struct stock_try t = {
+            .order_id = b->first + i, .expires_at_ms = soon(), .n_lines = 1, .lines = {{10, 1}}};
         struct app_error e;
         const int rc = stock_try(stk, &t, &e);
         b->sold += rc == APP_OK;
@@ -249,7 +279,8 @@ static void a_wallet_pays_once_and_is_paid_back_once(void **state)
     WALLET_TRY(102, 1, 0, 400, CODE_BAD_PARAMETER);
     assert_int_equal(cancel(&user.cancel_inbox, 100), INBOX_SUCCESS);
     assert_int_equal(cancel(&user.cancel_inbox, 100), INBOX_SUCCESS);
-    assert_int_equal(shop_number(&the_db, "SELECT user_money FROM usr.trade_user WHERE user_id = 1"), 900);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT user_money FROM usr.trade_user WHERE user_id = 1"), 900);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM audit.i01"), 0);
 }
 
@@ -264,7 +295,8 @@ static void a_coupon_is_used_once_and_returned_to_the_right_order(void **state)
     assert_int_equal(COUPON_TRY(100, 1, 5, 500, 200, CODE_OK), 300);
     COUPON_TRY(101, 1, 5, 1000, 409, CODE_COUPON_USED);
     assert_int_equal(cancel(&coupon.cancel_inbox, 101), INBOX_SUCCESS);
-    assert_int_equal(shop_number(&the_db, "SELECT order_id FROM cpn.trade_coupon WHERE coupon_id = 5"), 100);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT order_id FROM cpn.trade_coupon WHERE coupon_id = 5"), 100);
     assert_int_equal(cancel(&coupon.cancel_inbox, 100), INBOX_SUCCESS);
     assert_ack(1, "100:coupon", OUTCOME_DONE);
     assert_int_equal(COUPON_TRY(102, 1, 5, 250, 409, CODE_COUPON_INVALID), 0);
@@ -273,7 +305,12 @@ static void a_coupon_is_used_once_and_returned_to_the_right_order(void **state)
 
 static void money(enum event event, int64_t pay_id, int64_t order_id)
 {
-    const struct envelope v = {.event = event, .has = ENV_PAY | ENV_USER | ENV_AMOUNT, .order_id = order_id, .pay_id = pay_id, .user_id = 1, .amount = 888};
+    const struct envelope v = {.event = event,
+                               .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                               .order_id = order_id,
+                               .pay_id = pay_id,
+                               .user_id = 1,
+                               .amount = 888};
     assert_int_equal(tape_deliver(&user.points_inbox, &v), INBOX_SUCCESS);
 }
 
@@ -308,24 +345,29 @@ static void a_refund_that_overtakes_its_payment_earns_nothing(void **state)
     assert_int_equal(tape.n, 2);
 }
 
-static void get(const struct http_server *s, const char *path, int status, int code, const char *part)
+static void get(const struct http_server *s, const char *path, int status, int code,
+                const char *part)
 {
     struct http_answer a;
     shop_call(s, "GET", path, NULL, &a);
     if (a.status != status || a.code != code || (part && !strstr(a.body, part)))
-        fail_msg("%s: HTTP %d code %d, expected %d %d and %s: %s", path, a.status, a.code, status, code, part ? part : "-", a.body);
+        fail_msg("%s: HTTP %d code %d, expected %d %d and %s: %s", path, a.status, a.code, status,
+                 code, part ? part : "-", a.body);
     http_answer_free(&a);
 }
 
 static void quotes_tell_prices_and_hints(void **state)
 {
     (void)state;
-    get(stock_http, "/internal/quote/goods?ids=11,10", 200, CODE_OK, "{\"goods_id\":\"11\",\"goods_name\":\"pen\",\"goods_price\":50,\"available\":8}");
+    get(stock_http, "/internal/quote/goods?ids=11,10", 200, CODE_OK,
+        "{\"goods_id\":\"11\",\"goods_name\":\"pen\",\"goods_price\":50,\"available\":8}");
     get(stock_http, "/internal/quote/goods?ids=10,99", 404, CODE_GOODS_NOT_FOUND, "goods 99");
     get(stock_http, "/internal/quote/goods?ids=10,", 400, CODE_BAD_PARAMETER, NULL);
     get(stock_http, "/internal/quote/goods", 400, CODE_BAD_PARAMETER, NULL);
-    get(coupon_http, "/internal/quote/coupon/5?user_id=1&goods_amount=600", 200, CODE_OK, "\"coupon_paid\":300");
-    get(coupon_http, "/internal/quote/coupon/5?user_id=2&goods_amount=600", 409, CODE_COUPON_INVALID, NULL);
+    get(coupon_http, "/internal/quote/coupon/5?user_id=1&goods_amount=600", 200, CODE_OK,
+        "\"coupon_paid\":300");
+    get(coupon_http, "/internal/quote/coupon/5?user_id=2&goods_amount=600", 409,
+        CODE_COUPON_INVALID, NULL);
     get(coupon_http, "/internal/quote/coupon/5?user_id=x", 400, CODE_BAD_PARAMETER, NULL);
     get(user_http, "/internal/quote/user/1", 200, CODE_OK, "\"user_money\":1000");
     get(user_http, "/internal/quote/user/77", 404, CODE_USER_NOT_FOUND, NULL);

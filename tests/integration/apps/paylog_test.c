@@ -9,8 +9,17 @@ static struct tape tape;
 static struct mq *mq;
 static struct paylog paylog;
 
-static const struct envelope PAID = {.event = EVENT_paid, .has = ENV_PAY | ENV_USER | ENV_AMOUNT, .order_id = 100, .pay_id = 900, .user_id = 1, .amount = 500};
-static const struct envelope REFUNDED = {.event = EVENT_refunded, .has = ENV_PAY | ENV_AMOUNT, .order_id = 100, .pay_id = 900, .amount = 500};
+static const struct envelope PAID = {.event = EVENT_paid,
+                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                                     .order_id = 100,
+                                     .pay_id = 900,
+                                     .user_id = 1,
+                                     .amount = 500};
+static const struct envelope REFUNDED = {.event = EVENT_refunded,
+                                         .has = ENV_PAY | ENV_AMOUNT,
+                                         .order_id = 100,
+                                         .pay_id = 900,
+                                         .amount = 500};
 
 static int setup(void **state)
 {
@@ -37,7 +46,11 @@ static void a_duplicate_leaves_one_row_and_is_acknowledged_again(void **state)
     (void)state;
     for (int i = 0; i < 5; i++)
         assert_int_equal(tape_deliver(&paylog.inbox, &PAID), INBOX_SUCCESS);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM plog.pay_log WHERE pay_id = 900 AND event = 'paid' AND amount = 500"), 1);
+    assert_int_equal(
+        shop_number(
+            &the_db,
+            "SELECT count(*) FROM plog.pay_log WHERE pay_id = 900 AND event = 'paid' AND amount = 500"),
+        1);
     assert_int_equal(tape.n, 5);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(tape.sent[i].v.event, EVENT_paid_ack);

@@ -31,8 +31,9 @@ static void on_intent(void *arg, struct http_req *rq)
     if (order_amount < 0)
         http_refuse(rq, CODE_PAY_NOT_PAYABLE, "%s", "");
     else
-        http_ok(rq, json_pack("{s:s, s:I, s:s}", "user_id", "1", "pay_amount", (json_int_t)order_amount, "pay_deadline",
-                              "2999-01-01T00:00:00.000Z"));
+        http_ok(rq,
+                json_pack("{s:s, s:I, s:s}", "user_id", "1", "pay_amount", (json_int_t)order_amount,
+                          "pay_deadline", "2999-01-01T00:00:00.000Z"));
 }
 
 static const struct http_route order_routes[] = {
@@ -55,14 +56,28 @@ static int setup(void **state)
     mq = tape_mq(&tape, "payment");
     ids_init(&ids, 1, NULL);
     order_amount = 1500;
-    provider = (struct thirdpay){.db = tp_db, .ids = &ids, .sign_key = KEY, .public_url = "", .retry_ms = 1,
-                                 .retry_max_ms = 1, .attempts_max = 5, .notify_ms = 5000};
+    provider = (struct thirdpay){.db = tp_db,
+                                 .ids = &ids,
+                                 .sign_key = KEY,
+                                 .public_url = "",
+                                 .retry_ms = 1,
+                                 .retry_max_ms = 1,
+                                 .attempts_max = 5,
+                                 .notify_ms = 5000};
     order_http = shop_serve(order_routes, NULL);
     tp_http = shop_serve(thirdpay_routes, &provider);
     base_url(order_url, order_http);
     base_url(tp_url, tp_http);
-    app = (struct payment_app){.db = pay_db, .mq = mq, .ids = &ids, .order_url = order_url, .provider_url = tp_url,
-                               .notify_url = notify_url, .sign_key = KEY, .currency = "CNY", .rpc_ms = 5000, .provider_ms = 5000};
+    app = (struct payment_app){.db = pay_db,
+                               .mq = mq,
+                               .ids = &ids,
+                               .order_url = order_url,
+                               .provider_url = tp_url,
+                               .notify_url = notify_url,
+                               .sign_key = KEY,
+                               .currency = "CNY",
+                               .rpc_ms = 5000,
+                               .provider_ms = 5000};
     payment_mq_init(&app);
     pay_http = shop_serve(payment_routes, &app);
     base_url(pay_url, pay_http);
@@ -95,7 +110,12 @@ static void arm(const char *spec)
 
 /* --- requests --- */
 
-struct answer { int status, code; int64_t pay_id; int is_paid; bool has_url; };
+struct answer {
+    int status, code;
+    int64_t pay_id;
+    int is_paid;
+    bool has_url;
+};
 
 static struct answer call(const char *method, const char *path, json_t *body_take)
 {
@@ -103,7 +123,11 @@ static struct answer call(const char *method, const char *path, json_t *body_tak
     struct http_answer a = {0};
     struct app_error e = {0};
     (void)snprintf(url, sizeof url, "%s%s", pay_url, path);
-    const struct http_call c = {.method = method, .url = url, .json = body_take, .idempotency_key = REQUEST_KEY, .timeout_ms = 20000};
+    const struct http_call c = {.method = method,
+                                .url = url,
+                                .json = body_take,
+                                .idempotency_key = REQUEST_KEY,
+                                .timeout_ms = 20000};
     assert_app_ok(http_do(&c, &a, &e), &e);
     json_decref(body_take);
     struct answer out = {.status = a.status, .code = a.code, .is_paid = -1};
@@ -118,7 +142,9 @@ static struct answer call(const char *method, const char *path, json_t *body_tak
 
 static struct answer create(int64_t order_id)
 {
-    return call("POST", "/v1/payments", json_pack("{s:o, s:s}", "order_id", jsonx_from_id(order_id), "channel", "thirdpay"));
+    return call(
+        "POST", "/v1/payments",
+        json_pack("{s:o, s:s}", "order_id", jsonx_from_id(order_id), "channel", "thirdpay"));
 }
 
 static int64_t created(int64_t order_id)
@@ -138,7 +164,8 @@ static int post_form(const char *form, char body[16])
 {
     struct http_answer a = {0};
     struct app_error e = {0};
-    const struct http_call c = {.method = "POST", .url = notify_url, .form = form, .timeout_ms = 20000};
+    const struct http_call c = {
+        .method = "POST", .url = notify_url, .form = form, .timeout_ms = 20000};
     assert_app_ok(http_do(&c, &a, &e), &e);
     (void)snprintf(body, 16, "%s", a.body);
     const int status = a.status;
@@ -147,7 +174,8 @@ static int post_form(const char *form, char body[16])
 }
 
 /* The provider's callback for a payment; key and money as given. */
-static int callback(int64_t pay_id, const char *key, int64_t amount, const char *currency, char body[16])
+static int callback(int64_t pay_id, const char *key, int64_t amount, const char *currency,
+                    char body[16])
 {
     struct tp_charge c = {.out_trade_no = pay_id, .amount = amount, .status = "CAPTURED"};
     struct app_error e = {0};
@@ -160,7 +188,8 @@ static int callback(int64_t pay_id, const char *key, int64_t amount, const char 
     return status;
 }
 
-static void assert_callback(int64_t pay_id, const char *key, int64_t amount, const char *currency, int status, const char *body)
+static void assert_callback(int64_t pay_id, const char *key, int64_t amount, const char *currency,
+                            int status, const char *body)
 {
     char got[16];
     const int got_status = callback(pay_id, key, amount, currency, got);
@@ -189,7 +218,8 @@ static int count_on_tape(char kind)
 static int64_t payment_number(const char *column, int64_t pay_id)
 {
     char sql[200];
-    (void)snprintf(sql, sizeof sql, "SELECT %s FROM pay.trade_pay WHERE pay_id = %lld", column, (long long)pay_id);
+    (void)snprintf(sql, sizeof sql, "SELECT %s FROM pay.trade_pay WHERE pay_id = %lld", column,
+                   (long long)pay_id);
     return shop_number(&the_db, sql);
 }
 
@@ -205,18 +235,28 @@ static void deliver(const struct inbox *in, const struct envelope *v)
 
 static struct envelope order_cancel(int64_t order_id)
 {
-    return (struct envelope){.event = EVENT_order_cancel, .has = ENV_USER | ENV_REQ | ENV_ITEMS, .order_id = order_id,
-                             .user_id = 1, .client_req_id = REQUEST_KEY, .n_items = 1, .items = {{.goods_id = 10, .qty = 1}}};
+    return (struct envelope){.event = EVENT_order_cancel,
+                             .has = ENV_USER | ENV_REQ | ENV_ITEMS,
+                             .order_id = order_id,
+                             .user_id = 1,
+                             .client_req_id = REQUEST_KEY,
+                             .n_items = 1,
+                             .items = {{.goods_id = 10, .qty = 1}}};
 }
 
 static struct envelope order_paid(int64_t order_id, int64_t pay_id)
 {
-    return (struct envelope){.event = EVENT_order_paid, .has = ENV_PAY, .order_id = order_id, .pay_id = pay_id};
+    return (struct envelope){
+        .event = EVENT_order_paid, .has = ENV_PAY, .order_id = order_id, .pay_id = pay_id};
 }
 
 static struct envelope paid_ack(int64_t order_id, int64_t pay_id, enum branch b)
 {
-    return (struct envelope){.event = EVENT_paid_ack, .has = ENV_PAY | ENV_BRANCH, .order_id = order_id, .pay_id = pay_id, .branch = b};
+    return (struct envelope){.event = EVENT_paid_ack,
+                             .has = ENV_PAY | ENV_BRANCH,
+                             .order_id = order_id,
+                             .pay_id = pay_id,
+                             .branch = b};
 }
 
 /* --- creating --- */
@@ -244,8 +284,12 @@ static void an_order_that_is_not_payable_gets_no_payment(void **state)
 static void a_malformed_request_is_refused(void **state)
 {
     (void)state;
-    assert_answer(call("POST", "/v1/payments", json_pack("{s:s, s:s}", "order_id", "x", "channel", "thirdpay")), 400, CODE_BAD_PARAMETER);
-    assert_answer(call("POST", "/v1/payments", json_pack("{s:s, s:s}", "order_id", "1", "channel", "cash")), 400, CODE_BAD_PARAMETER);
+    assert_answer(call("POST", "/v1/payments",
+                       json_pack("{s:s, s:s}", "order_id", "x", "channel", "thirdpay")),
+                  400, CODE_BAD_PARAMETER);
+    assert_answer(
+        call("POST", "/v1/payments", json_pack("{s:s, s:s}", "order_id", "1", "channel", "cash")),
+        400, CODE_BAD_PARAMETER);
     assert_answer(call("POST", "/v1/payments", json_object()), 400, CODE_BAD_PARAMETER);
     assert_answer(call("GET", "/v1/payments/12345", NULL), 404, CODE_PAY_NOT_FOUND);
 }
@@ -253,8 +297,9 @@ static void a_malformed_request_is_refused(void **state)
 static void a_crash_at_any_step_of_creating_is_repaired_by_asking_again(void **state)
 {
     (void)state;
-    static const char *const places[] = {"pay.intent.after=error*1", "pay.open.after=error*1", "pay.charge.after=error*1",
-                                         "tp.create.before_tx=error*1", "tp.create.after_tx=error*1"};
+    static const char *const places[] = {"pay.intent.after=error*1", "pay.open.after=error*1",
+                                         "pay.charge.after=error*1", "tp.create.before_tx=error*1",
+                                         "tp.create.after_tx=error*1"};
     for (int i = 0; i < 5; i++) {
         const int64_t order_id = 200 + i;
         arm(places[i]);
@@ -327,7 +372,11 @@ static void an_unknown_payment_is_refused(void **state)
 static void a_signed_callback_that_makes_no_sense_is_refused(void **state)
 {
     (void)state;
-    struct tp_charge c = {.out_trade_no = created(100), .amount = 1500, .currency = "CNY", .status = "PENDING", .txn_id = "tp1"};
+    struct tp_charge c = {.out_trade_no = created(100),
+                          .amount = 1500,
+                          .currency = "CNY",
+                          .status = "PENDING",
+                          .txn_id = "tp1"};
     struct app_error e = {0};
     char body[16], *form = tp_notify_form(KEY, &c, 1500, &e);
     assert_int_equal(post_form(form, body), 400);
@@ -352,7 +401,8 @@ static void a_callback_records_the_money_and_commits_one_message(void **state)
     assert_int_equal(tape.sent[0].v.event, EVENT_paid);
     assert_int_equal(tape.sent[0].v.amount, 1500);
     assert_int_equal(tape.sent[0].v.user_id, 1);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.mq_producer_log WHERE decision = 'C'"), 1);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT count(*) FROM pay.mq_producer_log WHERE decision = 'C'"), 1);
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
     assert_tape("hc");
 }
@@ -379,7 +429,11 @@ static void a_late_callback_for_a_closed_payment_is_recorded(void **state)
     assert_state(pay_id, PAY_PAID);
 }
 
-struct racer { int64_t pay_id; int status; char body[16]; };
+struct racer {
+    int64_t pay_id;
+    int status;
+    char body[16];
+};
 static void *race_main(void *arg)
 {
     struct racer *r = arg;
@@ -408,11 +462,15 @@ static void of_many_callbacks_at_once_one_commits_and_all_hear_success(void **st
     assert_state(pay_id, PAY_PAID);
     assert_int_equal(count_on_tape('c'), 1);
     assert_int_equal(count_on_tape('h'), 1 + count_on_tape('r'));
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.mq_producer_log WHERE decision = 'C'"), 1);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT count(*) FROM pay.mq_producer_log WHERE decision = 'C'"), 1);
 }
 
 /* A broker whose check-back comes while the half's acknowledgement is still under way. */
-struct hasty { struct mq *mq; enum mq_verdict checked, ended; };
+struct hasty {
+    struct mq *mq;
+    enum mq_verdict checked, ended;
+};
 
 static int hasty_send(void *arg, const struct mq_out *m, struct app_error *e)
 {
@@ -506,7 +564,8 @@ static void a_cancellation_closes_the_open_payment_here_and_at_the_provider(void
     assert_state(pay_id, PAY_CLOSED);
     assert_tape("ss");
     assert_int_equal(tape.sent[1].v.outcome, OUTCOME_DONE);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM tp.charge WHERE status = 'CLOSED'"), 1);
+    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM tp.charge WHERE status = 'CLOSED'"),
+                     1);
     assert_int_equal(payment_number("(next_drive_at IS NULL)::int", pay_id), 1);
 }
 
@@ -539,7 +598,9 @@ static void order_paid_closes_the_other_open_payment(void **state)
     (void)state;
     const int64_t first = created(100);
     char sql[160];
-    (void)snprintf(sql, sizeof sql, "UPDATE pay.trade_pay SET is_paid = 3, next_drive_at = NULL WHERE pay_id = %lld", (long long)first);
+    (void)snprintf(sql, sizeof sql,
+                   "UPDATE pay.trade_pay SET is_paid = 3, next_drive_at = NULL WHERE pay_id = %lld",
+                   (long long)first);
     shop_sql(&the_db, sql);
     const int64_t second = created(100);
     assert_callback(first, KEY, 1500, "CNY", 200, "SUCCESS");
@@ -558,7 +619,8 @@ static void three_acknowledgements_settle_in_any_order_and_number(void **state)
     (void)state;
     const int64_t pay_id = created(100);
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
-    const struct envelope points = paid_ack(100, pay_id, BRANCH_POINTS), journal = paid_ack(100, pay_id, BRANCH_LOG);
+    const struct envelope points = paid_ack(100, pay_id, BRANCH_POINTS),
+                          journal = paid_ack(100, pay_id, BRANCH_LOG);
     const struct envelope paid = order_paid(100, pay_id);
     for (int i = 0; i < 2; i++) {
         deliver(&app.ack_inbox, &journal);
@@ -576,7 +638,8 @@ static void an_acknowledgement_of_a_stranger_changes_nothing(void **state)
 {
     (void)state;
     const int64_t pay_id = created(100);
-    const struct envelope unknown = paid_ack(100, 4242, BRANCH_LOG), wrong = paid_ack(100, pay_id, BRANCH_STOCK);
+    const struct envelope unknown = paid_ack(100, 4242, BRANCH_LOG),
+                          wrong = paid_ack(100, pay_id, BRANCH_STOCK);
     deliver(&app.ack_inbox, &unknown);
     assert_int_equal(tape_deliver(&app.ack_inbox, &wrong), INBOX_DEAD);
     assert_int_equal(payment_number("acks", pay_id), 0);

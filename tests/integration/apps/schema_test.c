@@ -27,7 +27,8 @@ static const char *path_of(const char *name)
 {
     static char path[600];
     const char *top = getenv("HALFPENNY_SOURCE");
-    (void)snprintf(path, sizeof path, "%s/apps/schema%s%s", top ? top : ".", name[0] ? "/" : "", name);
+    (void)snprintf(path, sizeof path, "%s/apps/schema%s%s", top ? top : ".", name[0] ? "/" : "",
+                   name);
     return path;
 }
 
@@ -61,10 +62,16 @@ static void the_schema_and_the_demo_data_apply_twice_without_change(void **state
     (void)state;
     struct app_error e;
     assert_app_ok(schema_run_file(the_db.owner, path_of("seed_demo.sql"), &e), &e);
-    const int64_t applied = shop_number(&the_db, "SELECT sum(extract(epoch FROM applied_at) * 1000000)::bigint FROM kit.schema_version");
+    const int64_t applied = shop_number(
+        &the_db,
+        "SELECT sum(extract(epoch FROM applied_at) * 1000000)::bigint FROM kit.schema_version");
     assert_app_ok(schema_apply(the_db.owner, path_of(""), &e), &e);
     assert_app_ok(schema_run_file(the_db.owner, path_of("seed_demo.sql"), &e), &e);
-    assert_int_equal(shop_number(&the_db, "SELECT sum(extract(epoch FROM applied_at) * 1000000)::bigint FROM kit.schema_version"), applied);
+    assert_int_equal(
+        shop_number(
+            &the_db,
+            "SELECT sum(extract(epoch FROM applied_at) * 1000000)::bigint FROM kit.schema_version"),
+        applied);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM kit.schema_version"), 10);
     assert_int_equal(shop_violations(&the_db), 0);
 }
@@ -98,16 +105,19 @@ static void refused_for(const char *role, const char *sql)
     db_release(db, c);
     db_close(db);
     if (rc == APP_OK || strcmp(e.sqlstate, "42501") != 0)
-        fail_msg("%s: %s: result %s %s, expected insufficient privilege", role, sql, app_errno_name(rc), e.sqlstate);
+        fail_msg("%s: %s: result %s %s, expected insufficient privilege", role, sql,
+                 app_errno_name(rc), e.sqlstate);
 }
 
 static void services_reach_their_own_schema_only_and_ledgers_are_append_only(void **state)
 {
     (void)state;
     struct app_error e;
-    static const struct { const char *role, *schema; } services[] = {
-        {"shop_order", "ord"}, {"shop_stock", "stk"}, {"shop_coupon", "cpn"}, {"shop_user", "usr"},
-        {"shop_payment", "pay"}, {"shop_paylog", "plog"}, {"shop_thirdpay", "tp"}};
+    static const struct {
+        const char *role, *schema;
+    } services[] = {{"shop_order", "ord"},  {"shop_stock", "stk"},   {"shop_coupon", "cpn"},
+                    {"shop_user", "usr"},   {"shop_payment", "pay"}, {"shop_paylog", "plog"},
+                    {"shop_thirdpay", "tp"}};
     for (size_t i = 0; i < 7; i++) {
         struct db *db = shop_db_as(&the_db, services[i].role, services[i].schema);
         assert_app_ok(schema_check(db, services[i].schema, &e), &e);
@@ -135,18 +145,25 @@ static void services_reach_their_own_schema_only_and_ledgers_are_append_only(voi
 static void illegal_writes_are_refused_by_the_schema_itself(void **state)
 {
     (void)state;
-    static const struct { const char *sql, *sqlstate; } writes[] = {
+    static const struct {
+        const char *sql, *sqlstate;
+    } writes[] = {
         {"UPDATE ord.trade_order SET order_status = 1 WHERE order_id = 101", "SH001"},
         {"UPDATE ord.trade_order SET order_status = 2 WHERE order_id = 102", "SH001"},
         {"DELETE FROM ord.trade_order WHERE order_id = 102", "SH001"},
-        {"INSERT INTO ord.trade_order(order_id, user_id, client_req_id, req_hash, order_status, goods_amount, shipping_fee, order_amount, pay_amount, saga_deadline, pay_deadline) VALUES (103, 1, gen_random_uuid(), '\\x00', 1, 0, 0, 0, 0, now(), now())", "SH001"},
+        {"INSERT INTO ord.trade_order(order_id, user_id, client_req_id, req_hash, order_status, goods_amount, shipping_fee, order_amount, pay_amount, saga_deadline, pay_deadline) VALUES (103, 1, gen_random_uuid(), '\\x00', 1, 0, 0, 0, 0, now(), now())",
+         "SH001"},
         {"UPDATE ord.trade_order SET pay_amount = pay_amount - 1 WHERE order_id = 100", "23514"},
         {"UPDATE stk.goods_stock SET available = -1", "23514"},
         {"UPDATE usr.trade_user SET user_money = -1 WHERE user_id = 1", "23514"},
-        {"INSERT INTO stk.trade_goods_number_log(goods_id, bucket, order_id, log_type, goods_number) VALUES (10, 0, 100, 1, -1)", "23505"},
-        {"INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) VALUES (1, 100, 1, -1, 1)", "23505"},
-        {"INSERT INTO usr.user_score_log(user_id, pay_id, order_id, log_type, score) VALUES (1, 900, 100, 1, 1)", "23505"},
-        {"INSERT INTO cpn.coupon_log(coupon_id, order_id, log_type, coupon_paid) VALUES (5, 100, 1, 1)", "23505"},
+        {"INSERT INTO stk.trade_goods_number_log(goods_id, bucket, order_id, log_type, goods_number) VALUES (10, 0, 100, 1, -1)",
+         "23505"},
+        {"INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) VALUES (1, 100, 1, -1, 1)",
+         "23505"},
+        {"INSERT INTO usr.user_score_log(user_id, pay_id, order_id, log_type, score) VALUES (1, 900, 100, 1, 1)",
+         "23505"},
+        {"INSERT INTO cpn.coupon_log(coupon_id, order_id, log_type, coupon_paid) VALUES (5, 100, 1, 1)",
+         "23505"},
         {"UPDATE usr.trade_user_money_log SET use_money = 0", "SH002"},
         {"DELETE FROM stk.trade_goods_number_log", "SH002"},
         {"TRUNCATE plog.pay_log", "SH002"},
@@ -165,23 +182,34 @@ static void illegal_writes_are_refused_by_the_schema_itself(void **state)
 static void the_audit_is_empty_on_good_data_and_red_on_each_corruption(void **state)
 {
     (void)state;
-    static const struct { const char *view, *sql; } corruptions[] = {
+    static const struct {
+        const char *view, *sql;
+    } corruptions[] = {
         {"i01", "UPDATE usr.trade_user SET user_money = user_money + 1 WHERE user_id = 2"},
-        {"i02", "INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) VALUES (2, -2, 0, 5, 5)"},
-        {"i03", "INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) VALUES (1, 100, 2, 10000, 90000); UPDATE usr.trade_user SET user_money = 90000 WHERE user_id = 1"},
+        {"i02",
+         "INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) VALUES (2, -2, 0, 5, 5)"},
+        {"i03",
+         "INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) VALUES (1, 100, 2, 10000, 90000); UPDATE usr.trade_user SET user_money = 90000 WHERE user_id = 1"},
         {"i04", "UPDATE stk.goods_stock SET available = available + 1"},
-        {"i05", "INSERT INTO stk.trade_goods_number_log(goods_id, bucket, order_id, log_type, goods_number) VALUES (10, 0, 555, 1, -1); UPDATE stk.goods_stock SET available = 998"},
+        {"i05",
+         "INSERT INTO stk.trade_goods_number_log(goods_id, bucket, order_id, log_type, goods_number) VALUES (10, 0, 555, 1, -1); UPDATE stk.goods_stock SET available = 998"},
         {"i06", "UPDATE cpn.trade_coupon SET is_used = 0, order_id = NULL"},
-        {"i07", "INSERT INTO usr.user_score_log(user_id, pay_id, order_id, log_type, score) VALUES (1, 901, 101, 1, 7); UPDATE usr.trade_user SET user_score = 987 WHERE user_id = 1"},
+        {"i07",
+         "INSERT INTO usr.user_score_log(user_id, pay_id, order_id, log_type, score) VALUES (1, 901, 101, 1, 7); UPDATE usr.trade_user SET user_score = 987 WHERE user_id = 1"},
         {"i07", "UPDATE usr.trade_user SET user_score = 0 WHERE user_id = 1"},
         {"i08", "UPDATE pay.trade_pay SET is_paid = 3 WHERE pay_id = 900"},
         {"i09", "UPDATE tp.charge SET amount = amount - 1 WHERE out_trade_no = 900"},
-        {"i10", "INSERT INTO pay.trade_pay(pay_id, order_id, user_id, pay_amount) VALUES (902, 101, 2, 5)"},
+        {"i10",
+         "INSERT INTO pay.trade_pay(pay_id, order_id, user_id, pay_amount) VALUES (902, 101, 2, 5)"},
         {"i10", "UPDATE pay.trade_pay SET acks = 5 WHERE pay_id = 900"},
-        {"i11", "ALTER TABLE ord.trade_order DISABLE TRIGGER guard; UPDATE ord.trade_order SET order_status = 1 WHERE order_id = 101"},
-        {"i12", "INSERT INTO pay.trade_pay(pay_id, order_id, user_id, pay_amount, is_paid, acks) VALUES (903, 101, 2, 0, 5, 24)"},
-        {"i13", "INSERT INTO cpn.tx_barrier(txn_key, branch, op, reason) VALUES ('101', 'coupon', 'T', 'T')"},
-        {"i13", "INSERT INTO stk.tx_barrier(txn_key, branch, op, reason) VALUES ('777', 'stock', 'T', 'T')"},
+        {"i11",
+         "ALTER TABLE ord.trade_order DISABLE TRIGGER guard; UPDATE ord.trade_order SET order_status = 1 WHERE order_id = 101"},
+        {"i12",
+         "INSERT INTO pay.trade_pay(pay_id, order_id, user_id, pay_amount, is_paid, acks) VALUES (903, 101, 2, 0, 5, 24)"},
+        {"i13",
+         "INSERT INTO cpn.tx_barrier(txn_key, branch, op, reason) VALUES ('101', 'coupon', 'T', 'T')"},
+        {"i13",
+         "INSERT INTO stk.tx_barrier(txn_key, branch, op, reason) VALUES ('777', 'stock', 'T', 'T')"},
     };
     shop_sql(&the_db, GOOD);
     assert_int_equal(shop_violations(&the_db), 0);

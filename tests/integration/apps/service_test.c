@@ -33,9 +33,11 @@ static int teardown(void **state)
 /* No name server listens on port 1: the message client keeps trying, the service works without. */
 static struct process *start(const char *key, const char *value)
 {
-    const char *const argv[] = {program, "--dsn", dsn, "--namesrv", "127.0.0.1:1", "--boot-wait-ms", "500", key, value, NULL};
+    const char *const argv[] = {program,          "--dsn", dsn, "--namesrv", "127.0.0.1:1",
+                                "--boot-wait-ms", "500",   key, value,       NULL};
     struct err e;
-    struct process *p = process_start(&(struct process_options){.argv = argv, .output = output}, &e);
+    struct process *p =
+        process_start(&(struct process_options){.argv = argv, .output = output}, &e);
     if (!p)
         fail_msg("%s: %s", program, e.text);
     return p;
@@ -47,7 +49,8 @@ static void get(const char *address, const char *path, int status, const char *p
     struct http_answer a;
     struct app_error e;
     (void)snprintf(url, sizeof url, "http://%s%s", address, path);
-    assert_app_ok(http_do(&(struct http_call){.method = "GET", .url = url, .timeout_ms = 5000}, &a, &e), &e);
+    assert_app_ok(
+        http_do(&(struct http_call){.method = "GET", .url = url, .timeout_ms = 5000}, &a, &e), &e);
     if (a.status != status || (part && !strstr(a.body, part)))
         fail_msg("%s: HTTP %d %s, expected %d %s", url, a.status, a.body, status, part ? part : "");
     http_answer_free(&a);

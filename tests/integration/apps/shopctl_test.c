@@ -42,18 +42,21 @@ static int teardown(void **state)
 }
 
 /* Runs `shopctl command --dsn dsn rest...`; its output must contain part. */
-static void expect(int status, const char *part, const char *dsn, const char *command, const char *a, const char *b, const char *c)
+static void expect(int status, const char *part, const char *dsn, const char *command,
+                   const char *a, const char *b, const char *c)
 {
     const char *const argv[] = {program, command, "--dsn", dsn, a, b, c, NULL};
     struct err e;
-    struct process *p = process_start(&(struct process_options){.argv = argv, .output = output}, &e);
+    struct process *p =
+        process_start(&(struct process_options){.argv = argv, .output = output}, &e);
     if (p == NULL)
         fail_msg("%s: %s", program, e.text);
     const bool found = process_wait_line(p, part, 15000, NULL, 0);
     const int got = process_wait(p, 15000);
     process_free(p);
     if (!found || got != status)
-        fail_msg("shopctl %s: status %d, want %d; \"%s\" %s in %s", command, got, status, part, found ? "is" : "is not", output);
+        fail_msg("shopctl %s: status %d, want %d; \"%s\" %s in %s", command, got, status, part,
+                 found ? "is" : "is not", output);
 }
 
 static void audit_is_content_with_a_sound_shop(void **state)
@@ -96,7 +99,9 @@ static void sagas_lists_what_is_under_way_and_what_is_missing(void **state)
     (void)state;
     expect(0, "nothing is under way", auditor, "sagas", NULL, NULL, NULL);
     shop_sql(&the_db, ORDER);
-    shop_sql(&the_db, "UPDATE ord.trade_order SET order_status = 5; UPDATE ord.trade_order SET comp_mask = 5");
+    shop_sql(
+        &the_db,
+        "UPDATE ord.trade_order SET order_status = 5; UPDATE ord.trade_order SET comp_mask = 5");
     expect(0, "coupon pay", auditor, "sagas", NULL, NULL, NULL);
 }
 
@@ -123,13 +128,16 @@ static void schema_creates_a_database_that_is_not_there(void **state)
     char maintenance[450], fresh[450], name[80];
     (void)snprintf(maintenance, sizeof maintenance, "--maintenance-dsn=%s", owner);
     (void)snprintf(name, sizeof name, "--database=%s_fresh", the_db.name);
-    (void)snprintf(fresh, sizeof fresh, "%s dbname=%s_fresh", owner, the_db.name); /* the later dbname counts */
+    (void)snprintf(fresh, sizeof fresh, "%s dbname=%s_fresh", owner,
+                   the_db.name); /* the later dbname counts */
     const char *const argv[] = {program, "schema", "--dsn", fresh, maintenance, name, dir, NULL};
     for (int i = 0; i < 2; i++) {
         struct err e;
-        struct process *p = process_start(&(struct process_options){.argv = argv, .output = output}, &e);
+        struct process *p =
+            process_start(&(struct process_options){.argv = argv, .output = output}, &e);
         assert_non_null(p);
-        assert_true(process_wait_line(p, i == 0 ? "created database" : "up to date", 15000, NULL, 0));
+        assert_true(
+            process_wait_line(p, i == 0 ? "created database" : "up to date", 15000, NULL, 0));
         assert_int_equal(process_wait(p, 30000), 0);
         process_free(p);
     }
@@ -152,7 +160,8 @@ static void bad_usage_is_status_2_and_says_what_to_do(void **state)
     expect(2, "no option is called", auditor, "audit", "--colour", "red", NULL);
     expect(2, "none of those", auditor, "order", "--show", "everything", "100");
     expect(2, "wait: 9999 is not within", auditor, "audit", "--wait", "9999", NULL);
-    expect(2, "database: \"shop; DROP\"", owner, "schema", "--maintenance-dsn=x", "--database=shop; DROP", NULL);
+    expect(2, "database: \"shop; DROP\"", owner, "schema", "--maintenance-dsn=x",
+           "--database=shop; DROP", NULL);
     expect(2, "shopctl audit", "host=/nowhere-at-all dbname=shop", "audit", NULL, NULL, NULL);
 }
 

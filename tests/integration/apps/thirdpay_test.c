@@ -17,7 +17,9 @@ static struct ids ids;
 static struct thirdpay provider;
 static struct http_server *tp_http, *merchant_http;
 static char notify_url[128];
-static struct { _Atomic int heard, forged, wrong, refuse; } merchant; /* refuse: so many FAILs first */
+static struct {
+    _Atomic int heard, forged, wrong, refuse;
+} merchant; /* refuse: so many FAILs first */
 
 static void on_callback(void *arg, struct http_req *rq)
 {
@@ -39,7 +41,8 @@ static void on_callback(void *arg, struct http_req *rq)
     }
 }
 
-static const struct http_route merchant_routes[] = {{"POST", "/callback", on_callback, HTTP_FORM, 0}, {NULL, NULL, NULL, 0, 0}};
+static const struct http_route merchant_routes[] = {
+    {"POST", "/callback", on_callback, HTTP_FORM, 0}, {NULL, NULL, NULL, 0, 0}};
 
 static int setup(void **state)
 {
@@ -47,12 +50,19 @@ static int setup(void **state)
     shop_db_create(&the_db);
     db = shop_db_as(&the_db, "shop_thirdpay", "tp");
     ids_init(&ids, 2, NULL);
-    provider = (struct thirdpay){.db = db, .ids = &ids, .sign_key = KEY, .public_url = "", .retry_ms = 1, .retry_max_ms = 1,
-                                 .attempts_max = 4, .notify_ms = 5000};
+    provider = (struct thirdpay){.db = db,
+                                 .ids = &ids,
+                                 .sign_key = KEY,
+                                 .public_url = "",
+                                 .retry_ms = 1,
+                                 .retry_max_ms = 1,
+                                 .attempts_max = 4,
+                                 .notify_ms = 5000};
     merchant.heard = merchant.forged = merchant.wrong = merchant.refuse = 0;
     tp_http = shop_serve(thirdpay_routes, &provider);
     merchant_http = shop_serve(merchant_routes, NULL);
-    (void)snprintf(notify_url, sizeof notify_url, "http://%s/callback", http_server_address(merchant_http));
+    (void)snprintf(notify_url, sizeof notify_url, "http://%s/callback",
+                   http_server_address(merchant_http));
     return 0;
 }
 
@@ -79,7 +89,10 @@ static int call(const char *method, const char *path, const char *body)
 static int charge(int no, int amount)
 {
     char body[300];
-    (void)snprintf(body, sizeof body, "{\"out_trade_no\":\"%d\",\"amount\":%d,\"currency\":\"CNY\",\"notify_url\":\"%s\"}", no, amount, notify_url);
+    (void)snprintf(
+        body, sizeof body,
+        "{\"out_trade_no\":\"%d\",\"amount\":%d,\"currency\":\"CNY\",\"notify_url\":\"%s\"}", no,
+        amount, notify_url);
     return call("POST", "/v1/charges", body);
 }
 
@@ -87,7 +100,8 @@ static int on_charge(int no, const char *what)
 {
     char path[64];
     (void)snprintf(path, sizeof path, "/v1/charges/%d/%s", no, what);
-    return call("POST", path, strcmp(what, "refund") == 0 ? "{\"refund_key\":\"rf:1\",\"amount\":700}" : NULL);
+    return call("POST", path,
+                strcmp(what, "refund") == 0 ? "{\"refund_key\":\"rf:1\",\"amount\":700}" : NULL);
 }
 
 static bool nothing_due(void *arg)
@@ -111,8 +125,16 @@ static void the_merchants_number_makes_a_charge_repeatable(void **state)
     assert_int_equal(charge(1, 701), 409);
     assert_int_equal(call("GET", "/v1/charges/1", NULL), 200);
     assert_int_equal(call("GET", "/v1/charges/2", NULL), 404);
-    assert_int_equal(call("POST", "/v1/charges", "{\"out_trade_no\":\"3\",\"amount\":-1,\"currency\":\"CNY\",\"notify_url\":\"http://x\"}"), 400);
-    assert_int_equal(call("POST", "/v1/charges", "{\"out_trade_no\":\"3\",\"amount\":1,\"currency\":\"CNY\",\"notify_url\":\"ftp://x/y\"}"), 400);
+    assert_int_equal(
+        call(
+            "POST", "/v1/charges",
+            "{\"out_trade_no\":\"3\",\"amount\":-1,\"currency\":\"CNY\",\"notify_url\":\"http://x\"}"),
+        400);
+    assert_int_equal(
+        call(
+            "POST", "/v1/charges",
+            "{\"out_trade_no\":\"3\",\"amount\":1,\"currency\":\"CNY\",\"notify_url\":\"ftp://x/y\"}"),
+        400);
 }
 
 static void a_charge_is_captured_or_closed_never_both(void **state)
@@ -145,10 +167,12 @@ static void a_refund_is_booked_once_per_key(void **state)
     assert_int_equal(charge(1, 700), 201);
     assert_int_equal(on_charge(1, "refund"), 409);
     assert_int_equal(on_charge(1, "capture"), 200);
-    assert_int_equal(call("POST", "/v1/charges/1/refund", "{\"refund_key\":\"rf:1\",\"amount\":699}"), 409);
+    assert_int_equal(
+        call("POST", "/v1/charges/1/refund", "{\"refund_key\":\"rf:1\",\"amount\":699}"), 409);
     assert_int_equal(on_charge(1, "refund"), 200);
     assert_int_equal(on_charge(1, "refund"), 200);
-    assert_int_equal(call("POST", "/v1/charges/1/refund", "{\"refund_key\":\"rf:2\",\"amount\":700}"), 409);
+    assert_int_equal(
+        call("POST", "/v1/charges/1/refund", "{\"refund_key\":\"rf:2\",\"amount\":700}"), 409);
     assert_int_equal(shop_number(&the_db, "SELECT refunded FROM tp.charge"), 700);
 }
 
@@ -160,7 +184,8 @@ static void a_callback_is_repeated_until_success(void **state)
     assert_int_equal(on_charge(1, "capture"), 200);
     deliver_all();
     assert_int_equal(merchant.heard, 1);
-    assert_int_equal(shop_number(&the_db, "SELECT attempts FROM tp.notify WHERE delivered_at IS NOT NULL"), 3);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT attempts FROM tp.notify WHERE delivered_at IS NOT NULL"), 3);
 }
 
 static void a_callback_is_given_up_after_the_last_attempt(void **state)
@@ -170,13 +195,16 @@ static void a_callback_is_given_up_after_the_last_attempt(void **state)
     assert_int_equal(charge(1, 700), 201);
     assert_int_equal(on_charge(1, "capture"), 200);
     deliver_all();
-    assert_int_equal(shop_number(&the_db, "SELECT attempts FROM tp.notify WHERE delivered_at IS NULL"), 4);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT attempts FROM tp.notify WHERE delivered_at IS NULL"), 4);
 }
 
 static void the_switches_spoil_callbacks_as_often_as_they_say(void **state)
 {
     (void)state;
-    assert_int_equal(call("POST", "/admin/switches", "{\"wrong_signature\":1,\"wrong_amount\":1,\"duplicates\":3}"), 200);
+    assert_int_equal(call("POST", "/admin/switches",
+                          "{\"wrong_signature\":1,\"wrong_amount\":1,\"duplicates\":3}"),
+                     200);
     assert_int_equal(charge(1, 700), 201);
     assert_int_equal(on_charge(1, "capture"), 200);
     deliver_all();
@@ -193,7 +221,8 @@ static void a_lost_callback_is_never_sent_though_the_money_is_taken(void **state
     assert_int_equal(on_charge(1, "capture"), 200);
     deliver_all();
     assert_int_equal(merchant.heard, 0);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM tp.charge WHERE status = 'CAPTURED'"), 1);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT count(*) FROM tp.charge WHERE status = 'CAPTURED'"), 1);
 }
 
 static void the_payers_page_captures_with_its_button(void **state)
@@ -203,7 +232,8 @@ static void the_payers_page_captures_with_its_button(void **state)
     assert_int_equal(call("GET", "/pay/1", NULL), 200);
     assert_int_equal(call("GET", "/pay/9", NULL), 404);
     assert_int_equal(call("POST", "/pay/1", NULL), 200);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM tp.charge WHERE status = 'CAPTURED'"), 1);
+    assert_int_equal(
+        shop_number(&the_db, "SELECT count(*) FROM tp.charge WHERE status = 'CAPTURED'"), 1);
 }
 
 int main(void)

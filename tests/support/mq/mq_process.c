@@ -41,18 +41,22 @@ static void take_address(struct mq_process *m, const char *part, const char *bef
     m->address[n] = '\0';
 }
 
-void mq_broker_start(struct mq_process *m, const char *dir, const char *namesrv, const char *conf, const char *env)
+void mq_broker_start(struct mq_process *m, const char *dir, const char *namesrv, const char *conf,
+                     const char *env)
 {
     char text[8192], path[512];
-    snprintf(text, sizeof text,
-             "brokerName=broker-t\nbrokerIP1=127.0.0.1\nbindAddress=127.0.0.1\nlistenPort=0\nstorePathRootDir=%s/store\n"
-             "mappedFileSizeCommitLog=16777216\nmappedFileSizeConsumeQueue=60000\n%s%s%s%s",
-             dir, namesrv != NULL ? "namesrvAddr=" : "", namesrv != NULL ? namesrv : "", namesrv != NULL ? "\n" : "",
-             conf != NULL ? conf : "");
+    snprintf(
+        text, sizeof text,
+        "brokerName=broker-t\nbrokerIP1=127.0.0.1\nbindAddress=127.0.0.1\nlistenPort=0\nstorePathRootDir=%s/store\n"
+        "mappedFileSizeCommitLog=16777216\nmappedFileSizeConsumeQueue=60000\n%s%s%s%s",
+        dir, namesrv != NULL ? "namesrvAddr=" : "", namesrv != NULL ? namesrv : "",
+        namesrv != NULL ? "\n" : "", conf != NULL ? conf : "");
     write_file(tmpdir_path(dir, "broker.conf"), text);
-    const char *const argv[] = {program("mqbroker", path, sizeof path), "-c", tmpdir_path(dir, "broker.conf"), NULL};
+    const char *const argv[] = {program("mqbroker", path, sizeof path), "-c",
+                                tmpdir_path(dir, "broker.conf"), NULL};
     const char *const envs[] = {env, NULL};
-    const struct process_options o = {.argv = argv, .env = env != NULL ? envs : NULL, .output = tmpdir_path(dir, "out")};
+    const struct process_options o = {
+        .argv = argv, .env = env != NULL ? envs : NULL, .output = tmpdir_path(dir, "out")};
     struct err e = {0};
     *m = (struct mq_process){.dir = dir, .process = process_start(&o, &e)};
     if (m->process == NULL)
@@ -64,7 +68,8 @@ void mq_namesrv_start(struct mq_process *m, const char *dir)
 {
     char path[512];
     write_file(tmpdir_path(dir, "namesrv.conf"), "listenPort=0\nbindAddress=127.0.0.1\n");
-    const char *const argv[] = {program("mqnamesrv", path, sizeof path), "-c", tmpdir_path(dir, "namesrv.conf"), NULL};
+    const char *const argv[] = {program("mqnamesrv", path, sizeof path), "-c",
+                                tmpdir_path(dir, "namesrv.conf"), NULL};
     const struct process_options o = {.argv = argv, .output = tmpdir_path(dir, "namesrv.out")};
     struct err e = {0};
     *m = (struct mq_process){.dir = dir, .process = process_start(&o, &e)};

@@ -9,7 +9,8 @@ struct mq_process {
 };
 /* conf: further lines of broker.conf ("key=value\n..."); the directory is kept over restarts. env may be
  * NULL ("HALFPENNY_FAILPOINTS=..."). Fails the test when it does not get ready. */
-void mq_broker_start(struct mq_process *m, const char *dir, const char *namesrv, const char *conf, const char *env);
+void mq_broker_start(struct mq_process *m, const char *dir, const char *namesrv, const char *conf,
+                     const char *env);
 void mq_namesrv_start(struct mq_process *m, const char *dir);
-void mq_kill(struct mq_process *m);    /* SIGKILL */
-void mq_stop(struct mq_process *m);    /* SIGTERM; must exit 0 */
+void mq_kill(struct mq_process *m); /* SIGKILL */
+void mq_stop(struct mq_process *m); /* SIGTERM; must exit 0 */

@@ -63,8 +63,12 @@ int32_t peer_send(struct peer *p, int32_t code, const void *hdr, struct slice bo
     struct buf b;
     struct err e = {0};
     buf_init(&b, 0);
-    const struct command_out out = {.code = code, .opaque = ++p->opaque, .flag = flag, .desc = row->request,
-                                    .names = row->names, .hdr = hdr};
+    const struct command_out out = {.code = code,
+                                    .opaque = ++p->opaque,
+                                    .flag = flag,
+                                    .desc = row->request,
+                                    .names = row->names,
+                                    .hdr = hdr};
     assert_ok(command_encode(&b, &out, body.n, &e), &e);
     buf_slice_add(&b, body);
     peer_send_raw(p, buf_slice(&b));
@@ -84,7 +88,9 @@ const struct command *peer_receive(struct peer *p, int64_t deadline_ms)
             buf_clear(&p->spill);
             buf_add(&p->taken, p->in.p, f.total);
             buf_consume(&p->in, f.total);
-            assert_ok(command_decode(p->taken.p + f.header_at, f.header_n, f.type, &p->command, &p->spill, &e), &e);
+            assert_ok(command_decode(p->taken.p + f.header_at, f.header_n, f.type, &p->command,
+                                     &p->spill, &e),
+                      &e);
             p->command.body = slice_of(p->taken.p + f.body_at, f.body_n);
             return &p->command;
         }
@@ -125,17 +131,24 @@ const struct command *peer_push(struct peer *p, int32_t code, int64_t deadline_m
     }
 }
 
-void peer_heartbeat(struct peer *p, const char *client_id, const char *producer_group, const char *consumer_group,
-                    const char *topic)
+void peer_heartbeat(struct peer *p, const char *client_id, const char *producer_group,
+                    const char *consumer_group, const char *topic)
 {
     struct slice producer = slice_str(producer_group);
-    struct heartbeat_sub sub = {.topic = slice_str(topic), .sub_string = SLICE_LIT("*"),
-                                .expression_type = SLICE_LIT("TAG"), .version = clock_wall(&clock_system)};
-    struct heartbeat_consumer consumer = {.group = slice_str(consumer_group), .consume_type = SLICE_LIT("CONSUME_PASSIVELY"),
+    struct heartbeat_sub sub = {.topic = slice_str(topic),
+                                .sub_string = SLICE_LIT("*"),
+                                .expression_type = SLICE_LIT("TAG"),
+                                .version = clock_wall(&clock_system)};
+    struct heartbeat_consumer consumer = {.group = slice_str(consumer_group),
+                                          .consume_type = SLICE_LIT("CONSUME_PASSIVELY"),
                                           .message_model = SLICE_LIT("CLUSTERING"),
-                                          .from_where = SLICE_LIT("CONSUME_FROM_FIRST_OFFSET"), .subs = &sub, .sub_n = 1};
-    const struct heartbeat h = {.client_id = slice_str(client_id), .producers = &producer,
-                                .producer_n = producer_group != NULL, .consumers = &consumer,
+                                          .from_where = SLICE_LIT("CONSUME_FROM_FIRST_OFFSET"),
+                                          .subs = &sub,
+                                          .sub_n = 1};
+    const struct heartbeat h = {.client_id = slice_str(client_id),
+                                .producers = &producer,
+                                .producer_n = producer_group != NULL,
+                                .consumers = &consumer,
                                 .consumer_n = consumer_group != NULL};
     struct buf body;
     buf_init(&body, 0);
@@ -145,13 +158,17 @@ void peer_heartbeat(struct peer *p, const char *client_id, const char *producer_
     buf_free(&body);
 }
 
-struct peer_sent peer_send_message(struct peer *p, const char *group, const char *topic, int32_t queue_id,
-                                   const char *body, const char *props)
+struct peer_sent peer_send_message(struct peer *p, const char *group, const char *topic,
+                                   int32_t queue_id, const char *body, const char *props)
 {
-    const struct hdr_send_message h = {
-        .producer_group = slice_str(group), .topic = slice_str(topic), .default_topic = SLICE_LIT("TBW102"),
-        .default_topic_queue_nums = 4, .queue_id = queue_id, .born_timestamp = clock_wall(&clock_system),
-        .properties = slice_str(props), .max_reconsume_times = -1};
+    const struct hdr_send_message h = {.producer_group = slice_str(group),
+                                       .topic = slice_str(topic),
+                                       .default_topic = SLICE_LIT("TBW102"),
+                                       .default_topic_queue_nums = 4,
+                                       .queue_id = queue_id,
+                                       .born_timestamp = clock_wall(&clock_system),
+                                       .properties = slice_str(props),
+                                       .max_reconsume_times = -1};
     const struct command *const c = peer_call(p, RC_SEND_MESSAGE_V2, &h, slice_str(body));
     if (c->code != RESP_SUCCESS)
         fail_msg("send to %s: code %d: " SLICE_FMT, topic, c->code, SLICE_ARG(c->remark));
@@ -167,10 +184,15 @@ struct peer_sent peer_send_message(struct peer *p, const char *group, const char
 const struct command *peer_pull(struct peer *p, const char *topic, int32_t queue_id, int64_t offset,
                                 int64_t suspend_ms, struct message *out, int max, int *n)
 {
-    const struct hdr_pull_message h = {
-        .consumer_group = SLICE_LIT("peer_reader"), .topic = slice_str(topic), .queue_id = queue_id,
-        .queue_offset = offset, .max_msg_nums = 32, .sys_flag = suspend_ms > 0 ? 6 : 4,
-        .suspend_timeout_ms = suspend_ms, .subscription = SLICE_LIT("*"), .expression_type = SLICE_LIT("TAG")};
+    const struct hdr_pull_message h = {.consumer_group = SLICE_LIT("peer_reader"),
+                                       .topic = slice_str(topic),
+                                       .queue_id = queue_id,
+                                       .queue_offset = offset,
+                                       .max_msg_nums = 32,
+                                       .sys_flag = suspend_ms > 0 ? 6 : 4,
+                                       .suspend_timeout_ms = suspend_ms,
+                                       .subscription = SLICE_LIT("*"),
+                                       .expression_type = SLICE_LIT("TAG")};
     const struct command *const c = peer_call(p, RC_PULL_MESSAGE, &h, SLICE_NULL);
     *n = 0;
     if (c->code != RESP_SUCCESS)
@@ -186,7 +208,8 @@ const struct command *peer_pull(struct peer *p, const char *topic, int32_t queue
 
 int64_t peer_max_offset(struct peer *p, const char *topic, int32_t queue_id)
 {
-    const struct hdr_topic_queue h = {.topic = slice_str(topic), .queue_id = queue_id, .committed = true};
+    const struct hdr_topic_queue h = {
+        .topic = slice_str(topic), .queue_id = queue_id, .committed = true};
     const struct command *const c = peer_call(p, RC_GET_MAX_OFFSET, &h, SLICE_NULL);
     int64_t max = -1;
     assert_int_equal(c->code, RESP_SUCCESS);

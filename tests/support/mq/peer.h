@@ -30,12 +30,16 @@ const struct command *peer_push(struct peer *p, int32_t code, int64_t deadline_m
 
 /* --- what tests do again and again --- */
 /* A heartbeat of a producer group and/or a consumer group (NULL: not that one), subscribed to topic. */
-void peer_heartbeat(struct peer *p, const char *client_id, const char *producer_group, const char *consumer_group,
-                    const char *topic);
+void peer_heartbeat(struct peer *p, const char *client_id, const char *producer_group,
+                    const char *consumer_group, const char *topic);
 /* A send that must succeed. props: "K\1V\2..." or "". */
-struct peer_sent { int64_t queue_offset, phys_offset; int32_t queue_id; char msg_id[64]; };
-struct peer_sent peer_send_message(struct peer *p, const char *group, const char *topic, int32_t queue_id,
-                                   const char *body, const char *props);
+struct peer_sent {
+    int64_t queue_offset, phys_offset;
+    int32_t queue_id;
+    char msg_id[64];
+};
+struct peer_sent peer_send_message(struct peer *p, const char *group, const char *topic,
+                                   int32_t queue_id, const char *body, const char *props);
 /* Pulls once from an offset, without subscription lookup. Returns the answer; at most `max` records are
  * decoded into out (slices as peer.command's), *n receives their number. */
 const struct command *peer_pull(struct peer *p, const char *topic, int32_t queue_id, int64_t offset,

@@ -106,7 +106,7 @@ static void patch_json(struct buf *frame, size_t header_n, const char *key, cons
 static void patch_binary(struct buf *frame, const char *key, const char *value)
 {
     size_t at = 8 + 13;
-    at += 4 + be32_get(frame->p + at);                  /* remark */
+    at += 4 + be32_get(frame->p + at); /* remark */
     const size_t ext_at = at;
     const size_t end = at + 4 + be32_get(frame->p + at);
     for (at += 4; at < end;) {
@@ -180,7 +180,9 @@ static void carry_over(const struct session *s, const struct command *c, struct 
     int64_t suspend;
     switch (c->code) {
     case RC_CONSUMER_SEND_MSG_BACK:
-    case RC_VIEW_MESSAGE_BY_ID: carry(c, frame, "offset", "offset", s->phys); break;
+    case RC_VIEW_MESSAGE_BY_ID:
+        carry(c, frame, "offset", "offset", s->phys);
+        break;
     case RC_END_TRANSACTION:
         carry(c, frame, "tranStateTableOffset", "commitLogOffset", s->queue);
         carry(c, frame, "commitLogOffset", "commitLogOffset", s->phys);
@@ -191,7 +193,8 @@ static void carry_over(const struct session *s, const struct command *c, struct 
             suspend > s->o->suspend_cap_ms)
             patch(frame, "suspendTimeoutMillis", s->o->suspend_cap_ms);
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -199,7 +202,7 @@ static void carry_over(const struct session *s, const struct command *c, struct 
 
 static struct line *line_of(struct session *s, int conn)
 {
-    LIST_FOREACH(it, &s->lines) {
+    LIST_FOREACH (it, &s->lines) {
         struct line *const l = LIST_ENTRY(it, struct line, link);
         if (l->conn == conn)
             return l;
@@ -261,7 +264,7 @@ static void await_push(struct line *l)
 /* Our answer to opaque, out of the stash or off the wire. */
 static void await(struct line *l, const struct golden_frame *f, struct parsed *out)
 {
-    LIST_FOREACH_SAFE(it, next, &l->stash) {
+    LIST_FOREACH_SAFE (it, next, &l->stash) {
         struct stashed *const st = LIST_ENTRY(it, struct stashed, link);
         if (st->answer.c.opaque != f->opaque)
             continue;
@@ -421,12 +424,16 @@ static void compare_body(struct session *s, const struct golden_frame *f,
     switch (f->request_code) {
     case RC_PULL_MESSAGE:
     case RC_LITE_PULL_MESSAGE:
-    case RC_VIEW_MESSAGE_BY_ID: compare_records(s, f, want->body, got->body); break;
+    case RC_VIEW_MESSAGE_BY_ID:
+        compare_records(s, f, want->body, got->body);
+        break;
     case RC_GET_CONSUMER_LIST_BY_GROUP:
         if (want->code == RESP_SUCCESS)
             compare_members(s, f, want->body, got->body);
         break;
-    default: compare_text(s, f, "body", want->body, got->body); break;
+    default:
+        compare_text(s, f, "body", want->body, got->body);
+        break;
     }
 }
 
@@ -562,7 +569,7 @@ static void send_request(struct session *s, const struct golden_frame *f)
 
 static void close_finished(struct session *s, size_t index)
 {
-    LIST_FOREACH_SAFE(it, next, &s->lines) {
+    LIST_FOREACH_SAFE (it, next, &s->lines) {
         struct line *const l = LIST_ENTRY(it, struct line, link);
         if (l->last <= index)
             line_close(l);

@@ -10,15 +10,15 @@
 #include "tests/support/golden.h"
 
 struct replay_tolerance {
-    int request_code;      /* 0: every request */
-    const char *file;      /* part of the file's name; NULL: every file */
+    int request_code; /* 0: every request */
+    const char *file; /* part of the file's name; NULL: every file */
     const char *what; /* "code", "remark", "body", "records", a record's field, or an ext field */
-    const char *recorded;  /* how the recorded value begins; NULL: any */
-    const char *ours;      /* how ours begins ("" = only when absent); NULL: any */
+    const char *recorded; /* how the recorded value begins; NULL: any */
+    const char *ours;     /* how ours begins ("" = only when absent); NULL: any */
     const char *reason;
 };
 struct replay_opts {
-    const char *address;      /* of the broker */
+    const char *address; /* of the broker */
     int64_t suspend_cap_ms;
     const char *const *files; /* of the session, in the order of the recording; NULL-terminated */
     const struct replay_tolerance *tolerances;

@@ -20,11 +20,13 @@
 static char cluster_dir[512], socket_dir[256];
 static int next_db;
 
-void assert_app_kind_at(int rc, int kind, const struct app_error *e, const char *what, const char *file, int line)
+void assert_app_kind_at(int rc, int kind, const struct app_error *e, const char *what,
+                        const char *file, int line)
 {
     if (rc == kind)
         return;
-    print_error("%s gave %s, expected %s: %s\n", what, app_errno_name(rc), app_errno_name(kind), e && rc ? e->text : "");
+    print_error("%s gave %s, expected %s: %s\n", what, app_errno_name(rc), app_errno_name(kind),
+                e && rc ? e->text : "");
     _fail(file, line);
 }
 
@@ -40,9 +42,11 @@ static int run_pg(const char *verb, const char *extra1, const char *extra2)
 {
     char output[600];
     (void)snprintf(output, sizeof output, "%s.log", cluster_dir);
-    const char *const argv[] = {source_path("tools/pg.sh"), verb, cluster_dir, extra1, extra2, NULL};
+    const char *const argv[] = {
+        source_path("tools/pg.sh"), verb, cluster_dir, extra1, extra2, NULL};
     struct err e;
-    struct process *p = process_start(&(struct process_options){.argv = argv, .output = output}, &e);
+    struct process *p =
+        process_start(&(struct process_options){.argv = argv, .output = output}, &e);
     if (!p) {
         print_error("pg.sh: %s\n", e.text);
         return -1;
@@ -65,7 +69,8 @@ static struct db *open_owner(const char *database)
 {
     struct db *db = NULL;
     struct app_error e;
-    const struct db_options o = {.dsn = dsn_of(database, "shop_owner"), .name = "test", .size = 4, .statement_ms = 20000};
+    const struct db_options o = {
+        .dsn = dsn_of(database, "shop_owner"), .name = "test", .size = 4, .statement_ms = 20000};
     assert_app_ok(db_open(&o, &db, &e), &e);
     return db;
 }
@@ -136,7 +141,8 @@ struct db *shop_db_as(const struct shop_db *d, const char *role, const char *sch
 {
     struct db *db = NULL;
     struct app_error e;
-    const struct db_options o = {.dsn = shop_dsn(d, role), .schema = schema, .name = role, .size = 8};
+    const struct db_options o = {
+        .dsn = shop_dsn(d, role), .schema = schema, .name = role, .size = 8};
     assert_app_ok(db_open(&o, &db, &e), &e);
     return db;
 }
@@ -189,8 +195,8 @@ int64_t shop_violations(const struct shop_db *d)
         const int64_t n = db_get_i64(&rows, i, "violations");
         sum += n;
         if (n)
-            print_message("invariant %s: %lld rows, %s\n", db_get_text(&rows, i, "name"), (long long)n,
-                          db_get_text_or(&rows, i, "sample", ""));
+            print_message("invariant %s: %lld rows, %s\n", db_get_text(&rows, i, "name"),
+                          (long long)n, db_get_text_or(&rows, i, "sample", ""));
     }
     assert_app_ok(db_rows_end(&rows), &e);
     db_release(d->owner, c);
@@ -233,7 +239,8 @@ static int tape_half(void *arg, const struct mq_out *m, struct mq_half *half, st
     return tape_add(arg, 'h', m, e);
 }
 
-static int tape_end(void *arg, const struct mq_half *half, enum mq_verdict verdict, struct app_error *e)
+static int tape_end(void *arg, const struct mq_half *half, enum mq_verdict verdict,
+                    struct app_error *e)
 {
     (void)e;
     struct tape *t = arg;
@@ -265,7 +272,8 @@ enum inbox_result tape_deliver(const struct inbox *in, const struct envelope *v)
     assert_app_ok(envelope_encode(v, &text, &len, &e), &e);
     envelope_key(v, key);
     (void)snprintf(msg_id, sizeof msg_id, "MSG%d", ++serial);
-    const struct inbox_delivery d = {.tag = event_tag(v->event), .key = key, .msg_id = msg_id, .body = text, .body_len = len};
+    const struct inbox_delivery d = {
+        .tag = event_tag(v->event), .key = key, .msg_id = msg_id, .body = text, .body_len = len};
     const enum inbox_result r = inbox_handle(in, &d);
     free(text);
     return r;
@@ -277,12 +285,14 @@ struct http_server *shop_serve(const struct http_route *routes, void *arg)
 {
     struct http_server *s = NULL;
     struct app_error e;
-    const struct http_server_options o = {.listen = "127.0.0.1:0", .internal = true, .tables = {{routes, arg}}, .workers = 4};
+    const struct http_server_options o = {
+        .listen = "127.0.0.1:0", .internal = true, .tables = {{routes, arg}}, .workers = 4};
     assert_app_ok(http_server_start(&o, &s, &e), &e);
     return s;
 }
 
-void shop_call(const struct http_server *s, const char *method, const char *path, const char *body, struct http_answer *a)
+void shop_call(const struct http_server *s, const char *method, const char *path, const char *body,
+               struct http_answer *a)
 {
     char url[300];
     struct app_error e = {.kind = APP_OK};

@@ -17,7 +17,8 @@
 /* Print kind and text of the error. */
 #define assert_app_ok(rc, e) assert_app_kind_at((rc), APP_OK, (e), #rc, __FILE__, __LINE__)
 #define assert_app_kind(rc, kind, e) assert_app_kind_at((rc), (kind), (e), #rc, __FILE__, __LINE__)
-void assert_app_kind_at(int rc, int kind, const struct app_error *e, const char *what, const char *file, int line);
+void assert_app_kind_at(int rc, int kind, const struct app_error *e, const char *what,
+                        const char *file, int line);
 
 /* Group setup and teardown: starts the cluster (tools/pg.sh) and applies the schema once. */
 int shop_cluster_start(void **state);
@@ -61,5 +62,6 @@ struct mq *tape_mq(struct tape *t, const char *name); /* mq_close it */
 enum inbox_result tape_deliver(const struct inbox *in, const struct envelope *v);
 
 /* POST (body) or GET (NULL) to a server in this process. The JSON answer is parsed into *a. */
-void shop_call(const struct http_server *s, const char *method, const char *path, const char *body, struct http_answer *a);
+void shop_call(const struct http_server *s, const char *method, const char *path, const char *body,
+               struct http_answer *a);
 struct http_server *shop_serve(const struct http_route *routes, void *arg); /* internal, port 0 */

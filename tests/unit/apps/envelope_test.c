@@ -7,10 +7,18 @@
 
 #include "tests/support/test.h"
 
-static const struct envelope CANCEL = {
-    .event = EVENT_order_cancel, .has = ENV_USER | ENV_REQ | ENV_ITEMS | ENV_COUPON | ENV_MONEY | ENV_REASON,
-    .order_id = INT64_MAX, .attempt = 3, .user_id = 7, .coupon_id = 0, .money_paid = 1200, .reason = "timeout",
-    .client_req_id = "0b1e2f3a-0000-4000-8000-000000000001", .n_items = 2, .items = {{10, 1}, {11, 5}}};
+static const struct envelope CANCEL = {.event = EVENT_order_cancel,
+                                       .has = ENV_USER | ENV_REQ | ENV_ITEMS | ENV_COUPON |
+                                              ENV_MONEY | ENV_REASON,
+                                       .order_id = INT64_MAX,
+                                       .attempt = 3,
+                                       .user_id = 7,
+                                       .coupon_id = 0,
+                                       .money_paid = 1200,
+                                       .reason = "timeout",
+                                       .client_req_id = "0b1e2f3a-0000-4000-8000-000000000001",
+                                       .n_items = 2,
+                                       .items = {{10, 1}, {11, 5}}};
 
 static void what_is_sent_is_what_is_received(void **state)
 {
@@ -40,7 +48,8 @@ static void topic_tag_and_key_follow_from_the_event(void **state)
 {
     (void)state;
     char key[ENVELOPE_KEY_MAX];
-    struct envelope v = {.event = EVENT_cancel_ack, .order_id = 5, .pay_id = 9, .branch = BRANCH_BALANCE};
+    struct envelope v = {
+        .event = EVENT_cancel_ack, .order_id = 5, .pay_id = 9, .branch = BRANCH_BALANCE};
     envelope_key(&v, key);
     assert_string_equal(key, "5:balance");
     assert_string_equal(event_topic(v.event), TOPIC_ACK);
@@ -94,7 +103,8 @@ static void expect_refused(const char *member, const char *value, const char *co
     json_decref(j);
     const int rc = envelope_decode(text, strlen(text), &v, &e);
     if (rc != APP_E_INVALID || !strstr(e.text, complaint))
-        fail_msg("%s = %s: %d \"%s\", expected \"%s\"", member, value ? value : "(gone)", rc, e.text, complaint);
+        fail_msg("%s = %s: %d \"%s\", expected \"%s\"", member, value ? value : "(gone)", rc,
+                 e.text, complaint);
     free(text);
 }
 
@@ -105,7 +115,8 @@ static void each_broken_member_is_named(void **state)
     expect_refused("v", NULL, "v: expected an integer, found nothing");
     expect_refused("event", "\"dance\"", "\"dance\" is not known");
     expect_refused("event_id", NULL, "event_id");
-    expect_refused("order_id", "17", "order_id: expected an id as a decimal string, found an integer");
+    expect_refused("order_id", "17",
+                   "order_id: expected an id as a decimal string, found an integer");
     expect_refused("order_id", "\"12345678901234567890\"", "order_id: not an id");
     expect_refused("at", "\"yesterday\"", "at: not an RFC 3339");
     expect_refused("attempt", "0", "attempt: 0 is not within");
@@ -123,7 +134,8 @@ static void each_broken_member_is_named(void **state)
 static void unknown_members_are_ignored(void **state)
 {
     (void)state;
-    static const char body[] = "{\"v\":1,\"event\":\"order_timeout\",\"event_id\":\"x\",\"order_id\":\"1\",\"at\":\"2026-01-01T00:00:00+08:00\",\"new\":{\"a\":[1]}}";
+    static const char body[] =
+        "{\"v\":1,\"event\":\"order_timeout\",\"event_id\":\"x\",\"order_id\":\"1\",\"at\":\"2026-01-01T00:00:00+08:00\",\"new\":{\"a\":[1]}}";
     struct envelope v;
     struct app_error e;
     assert_int_equal(envelope_decode(body, sizeof body - 1, &v, &e), APP_OK);
@@ -133,7 +145,8 @@ static void unknown_members_are_ignored(void **state)
 static void bodies_that_are_no_json_object_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "{", "[]", "null", "{\"v\":1,\"v\":1}", "{\"v\":1} x", "\xff\xfe"};
+    static const char *const bad[] = {
+        "", "{", "[]", "null", "{\"v\":1,\"v\":1}", "{\"v\":1} x", "\xff\xfe"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct envelope v;
         struct app_error e;

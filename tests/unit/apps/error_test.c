@@ -32,8 +32,10 @@ static void a_long_story_is_cut_and_ends(void **state)
 static void kinds_fall_into_classes(void **state)
 {
     (void)state;
-    assert_true(app_is_transient(APP_E_BUSY) && app_is_transient(APP_E_DOWN) && !app_is_transient(APP_E_UNKNOWN));
-    assert_true(app_is_unknown(APP_E_TIMEOUT) && app_is_unknown(APP_E_UNKNOWN) && !app_is_unknown(APP_E_REFUSED));
+    assert_true(app_is_transient(APP_E_BUSY) && app_is_transient(APP_E_DOWN) &&
+                !app_is_transient(APP_E_UNKNOWN));
+    assert_true(app_is_unknown(APP_E_TIMEOUT) && app_is_unknown(APP_E_UNKNOWN) &&
+                !app_is_unknown(APP_E_REFUSED));
     assert_string_equal(app_errno_name(APP_E_IO), "APP_E_IO");
     assert_string_equal(app_errno_name(APP_E_REFUSED), "APP_E_REFUSED");
     assert_string_equal(app_errno_name(-99), "APP_E_?");

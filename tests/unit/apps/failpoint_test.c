@@ -5,7 +5,8 @@
 #include "tests/support/test.h"
 #include "tests/support/wait.h"
 
-static struct failpoint table[] = {{.name = "test.one", .meaning = "one"}, {.name = "test.two", .meaning = "two"}};
+static struct failpoint table[] = {{.name = "test.one", .meaning = "one"},
+                                   {.name = "test.two", .meaning = "two"}};
 
 static int setup(void **state)
 {
@@ -32,7 +33,8 @@ static void count_and_after_say_when_it_fires(void **state)
 {
     (void)state;
     assert_int_equal(app_failpoint_arm("test.one=error*2,after(1);test.two=error", NULL), APP_OK);
-    const bool fired[] = {FAILPOINT(table[0]), FAILPOINT(table[0]), FAILPOINT(table[0]), FAILPOINT(table[0])};
+    const bool fired[] = {FAILPOINT(table[0]), FAILPOINT(table[0]), FAILPOINT(table[0]),
+                          FAILPOINT(table[0])};
     assert_false(fired[0]);
     assert_true(fired[1]);
     assert_true(fired[2]);
@@ -46,8 +48,13 @@ static void a_bad_list_names_the_entry_and_arms_nothing(void **state)
 {
     (void)state;
     struct app_error e;
-    static const char *const bad[] = {"test.one=error;nobody=error", "test.one=dance", "test.one", "test.one=error*0",
-                                      "test.one=sleep(x)", "test.one=error,after(", "test.one=error*99999999999"};
+    static const char *const bad[] = {"test.one=error;nobody=error",
+                                      "test.one=dance",
+                                      "test.one",
+                                      "test.one=error*0",
+                                      "test.one=sleep(x)",
+                                      "test.one=error,after(",
+                                      "test.one=error*99999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (app_failpoint_arm(bad[i], &e) != APP_E_INVALID)
             fail_msg("accepted: %s", bad[i]);

@@ -109,7 +109,9 @@ static void text_is_read_strictly(void **state)
     assert_true(id_parse("1", &v));
     assert_true(id_parse("9223372036854775807", &v));
     assert_int_equal(v, INT64_MAX);
-    static const char *const bad[] = {"", "0", "-1", "+1", " 1", "1 ", "1a", "9223372036854775808", "99999999999999999999", "0x1"};
+    static const char *const bad[] = {
+        "",   "0", "-1", "+1", " 1", "1 ", "1a", "9223372036854775808", "99999999999999999999",
+        "0x1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (id_parse(bad[i], &v))
             fail_msg("\"%s\" was read as %lld", bad[i], (long long)v);

@@ -16,7 +16,8 @@ static json_t *parse(const char *text)
 static void good_members_are_read(void **state)
 {
     (void)state;
-    json_t *j = parse("{\"i\":-5,\"m\":100,\"id\":\"12\",\"b\":true,\"t\":\"abc\",\"null\":null,\"a\":[{\"n\":1},{\"n\":2}]}");
+    json_t *j = parse(
+        "{\"i\":-5,\"m\":100,\"id\":\"12\",\"b\":true,\"t\":\"abc\",\"null\":null,\"a\":[{\"n\":1},{\"n\":2}]}");
     struct jsonx_reader r = jsonx_reader(j);
     struct app_error e;
     assert_int_equal(jsonx_int(&r, "i", -5, 5), -5);

@@ -15,7 +15,9 @@ static void series_are_found_again_and_printed_under_one_heading(void **state)
     metric_add(metrics_counter(m, "c", "help of c", "k=\"1\""), 5);
     assert_int_equal(metric_value(metrics_counter(m, "c", "", "k=\"1\"")), 7);
     char *text = metrics_text(m);
-    assert_contains(text, "# HELP c help of c\n# TYPE c counter\nc{k=\"1\"} 7\nc{k=\"2\"} 1\n# HELP g help of g\n# TYPE g gauge\ng -3\n");
+    assert_contains(
+        text,
+        "# HELP c help of c\n# TYPE c counter\nc{k=\"1\"} 7\nc{k=\"2\"} 1\n# HELP g help of g\n# TYPE g gauge\ng -3\n");
     free(text);
     metrics_free(m);
 }
@@ -25,7 +27,7 @@ static void histogram_buckets_are_cumulative(void **state)
     (void)state;
     struct metrics *m = metrics_new();
     struct metric *h = metrics_histogram(m, "h", "time", "");
-    metric_observe_us(h, 1000);     /* exactly the first bound */
+    metric_observe_us(h, 1000); /* exactly the first bound */
     metric_observe_us(h, 1001);
     metric_observe_us(h, 99000000); /* past the last */
     char *text = metrics_text(m);
@@ -49,7 +51,8 @@ static void past_the_bound_series_share_one_that_is_exported(void **state)
     assert_contains(text, "shop_metrics_overflow 10\n");
     free(text);
     metrics_free(m);
-    metric_add(metrics_counter(NULL, "nowhere", "", ""), 1); /* no registry: goes nowhere, quietly */
+    metric_add(metrics_counter(NULL, "nowhere", "", ""),
+               1); /* no registry: goes nowhere, quietly */
 }
 
 int main(void)

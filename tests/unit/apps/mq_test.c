@@ -43,7 +43,12 @@ static int teardown(void **state)
     return 0;
 }
 
-static const struct envelope PAID = {.event = EVENT_paid, .has = ENV_PAY | ENV_USER | ENV_AMOUNT, .order_id = 5, .pay_id = 9, .user_id = 1, .amount = 500};
+static const struct envelope PAID = {.event = EVENT_paid,
+                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                                     .order_id = 5,
+                                     .pay_id = 9,
+                                     .user_id = 1,
+                                     .amount = 500};
 
 static void a_half_and_its_end_reach_the_port_and_unknown_sends_nothing(void **state)
 {
@@ -93,7 +98,8 @@ static void an_incomplete_envelope_never_reaches_the_port(void **state)
 static void a_check_back_asks_the_service_and_stays_unknown_for_what_cannot_be_read(void **state)
 {
     (void)state;
-    static const char body[] = "{\"v\":1,\"event\":\"order_timeout\",\"event_id\":\"x\",\"order_id\":\"77\",\"at\":\"2026-01-01T00:00:00Z\"}";
+    static const char body[] =
+        "{\"v\":1,\"event\":\"order_timeout\",\"event_id\":\"x\",\"order_id\":\"77\",\"at\":\"2026-01-01T00:00:00Z\"}";
     check.answer = MQ_ROLLBACK;
     assert_int_equal(mq_check_now(mq, body, sizeof body - 1, NULL), MQ_ROLLBACK);
     assert_int_equal(check.order_id, 77);

@@ -11,11 +11,18 @@
 static void the_armed_cancellation_follows_from_the_state(void **state)
 {
     (void)state;
-    static const struct { enum order_status s; bool expired; enum saga_verdict v; enum mq_verdict end; } table[] = {
-        {ORDER_PENDING, false, SAGA_OPEN, MQ_UNKNOWN},       {ORDER_PENDING, true, SAGA_EXPIRE, MQ_UNKNOWN},
-        {ORDER_CONFIRMED, false, SAGA_ROLLBACK, MQ_ROLLBACK}, {ORDER_CONFIRMED, true, SAGA_ROLLBACK, MQ_ROLLBACK},
-        {ORDER_CANCELLING, false, SAGA_COMMIT, MQ_COMMIT},    {ORDER_CANCELLED, true, SAGA_COMMIT, MQ_COMMIT},
-        {ORDER_INVALID, true, SAGA_ROLLBACK, MQ_ROLLBACK}};
+    static const struct {
+        enum order_status s;
+        bool expired;
+        enum saga_verdict v;
+        enum mq_verdict end;
+    } table[] = {{ORDER_PENDING, false, SAGA_OPEN, MQ_UNKNOWN},
+                 {ORDER_PENDING, true, SAGA_EXPIRE, MQ_UNKNOWN},
+                 {ORDER_CONFIRMED, false, SAGA_ROLLBACK, MQ_ROLLBACK},
+                 {ORDER_CONFIRMED, true, SAGA_ROLLBACK, MQ_ROLLBACK},
+                 {ORDER_CANCELLING, false, SAGA_COMMIT, MQ_COMMIT},
+                 {ORDER_CANCELLED, true, SAGA_COMMIT, MQ_COMMIT},
+                 {ORDER_INVALID, true, SAGA_ROLLBACK, MQ_ROLLBACK}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         assert_int_equal(saga_verdict_of(table[i].s, table[i].expired), table[i].v);
         assert_int_equal(saga_end_of(table[i].v), table[i].end);
@@ -39,8 +46,12 @@ static void money_is_accepted_once_and_otherwise_given_back(void **state)
 static void each_participant_has_one_bit_and_four_make_the_mask(void **state)
 {
     (void)state;
-    assert_int_equal(comp_bit_of(BRANCH_STOCK) | comp_bit_of(BRANCH_COUPON) | comp_bit_of(BRANCH_BALANCE) | comp_bit_of(BRANCH_PAY), COMP_ALL);
-    assert_int_equal(comp_bit_of(BRANCH_STOCK) + comp_bit_of(BRANCH_COUPON) + comp_bit_of(BRANCH_BALANCE) + comp_bit_of(BRANCH_PAY), COMP_ALL);
+    assert_int_equal(comp_bit_of(BRANCH_STOCK) | comp_bit_of(BRANCH_COUPON) |
+                         comp_bit_of(BRANCH_BALANCE) | comp_bit_of(BRANCH_PAY),
+                     COMP_ALL);
+    assert_int_equal(comp_bit_of(BRANCH_STOCK) + comp_bit_of(BRANCH_COUPON) +
+                         comp_bit_of(BRANCH_BALANCE) + comp_bit_of(BRANCH_PAY),
+                     COMP_ALL);
     assert_int_equal(comp_bit_of(BRANCH_POINTS), 0);
     assert_int_equal(comp_bit_of(BRANCH_NONE), 0);
 }

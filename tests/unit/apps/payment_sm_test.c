@@ -8,14 +8,16 @@
 
 #include <cmocka.h>
 
-static const enum pay_state all[] = {PAY_OPEN, PAY_PAID, PAY_CLOSED, PAY_REFUNDING, PAY_REFUNDED, PAY_REFUND_FAILED};
+static const enum pay_state all[] = {PAY_OPEN,      PAY_PAID,     PAY_CLOSED,
+                                     PAY_REFUNDING, PAY_REFUNDED, PAY_REFUND_FAILED};
 enum { N_STATES = sizeof all / sizeof all[0] };
 
 static void a_callback_settles_what_is_open_or_closed_and_knows_the_rest(void **state)
 {
     (void)state;
-    static const enum callback_reaction want[N_STATES] = {CALLBACK_SETTLE, CALLBACK_KNOWN, CALLBACK_SETTLE,
-                                                          CALLBACK_KNOWN,  CALLBACK_KNOWN, CALLBACK_KNOWN};
+    static const enum callback_reaction want[N_STATES] = {CALLBACK_SETTLE, CALLBACK_KNOWN,
+                                                          CALLBACK_SETTLE, CALLBACK_KNOWN,
+                                                          CALLBACK_KNOWN,  CALLBACK_KNOWN};
     for (size_t i = 0; i < N_STATES; i++)
         assert_int_equal(callback_reaction_of(true, all[i], true), want[i]);
 }
@@ -32,12 +34,16 @@ static void other_money_is_refused_in_every_state(void **state)
 static void the_gate_and_the_siblings_decide_about_opening(void **state)
 {
     (void)state;
-    static const struct { bool gate_closed, kept, open; enum open_reaction want; } table[] = {
-        {false, false, false, OPEN_NEW},   {false, false, true, OPEN_EXISTING}, {false, true, false, OPEN_PAID},
-        {false, true, true, OPEN_PAID},    {true, false, false, OPEN_CLOSED},   {true, false, true, OPEN_CLOSED},
-        {true, true, false, OPEN_PAID},    {true, true, true, OPEN_PAID}};
+    static const struct {
+        bool gate_closed, kept, open;
+        enum open_reaction want;
+    } table[] = {{false, false, false, OPEN_NEW},   {false, false, true, OPEN_EXISTING},
+                 {false, true, false, OPEN_PAID},   {false, true, true, OPEN_PAID},
+                 {true, false, false, OPEN_CLOSED}, {true, false, true, OPEN_CLOSED},
+                 {true, true, false, OPEN_PAID},    {true, true, true, OPEN_PAID}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        assert_int_equal(open_reaction_of(table[i].gate_closed, table[i].kept, table[i].open), table[i].want);
+        assert_int_equal(open_reaction_of(table[i].gate_closed, table[i].kept, table[i].open),
+                         table[i].want);
 }
 
 static void money_is_kept_while_it_is_not_given_back(void **state)

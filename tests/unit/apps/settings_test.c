@@ -7,11 +7,12 @@
 #include "tests/support/test.h"
 #include "tests/support/tmpdir.h"
 
-static const struct app_option options[] = {{"config", APP_TEXT, "", 0, 500, "file", false},
-                                            {"pool", APP_INT, "8", 1, 256, "connections", false},
-                                            {"color-name", APP_TEXT, "red", 1, 10, "a color", false},
-                                            {"loud", APP_FLAG, "false", 0, 0, "be loud", false},
-                                            {0}};
+static const struct app_option options[] = {
+    {"config", APP_TEXT, "", 0, 500, "file", false},
+    {"pool", APP_INT, "8", 1, 256, "connections", false},
+    {"color-name", APP_TEXT, "red", 1, 10, "a color", false},
+    {"loud", APP_FLAG, "false", 0, 0, "be loud", false},
+    {0}};
 
 static int read_settings(struct app **a, struct app_error *e, const char *one, const char *two)
 {
@@ -78,9 +79,11 @@ static void wrong_settings_name_place_key_and_bounds(void **state)
     refused("--loud=maybe", NULL, "neither true nor false");
     refused("--color-name=", NULL, "0 bytes long");
     refused("--config", "/nonexistent/x", "/nonexistent/x: No such file");
-    refused("--config", write_config("pool=9\ncolour=red\n"), "shop.conf:2: no setting is called \"colour\"");
+    refused("--config", write_config("pool=9\ncolour=red\n"),
+            "shop.conf:2: no setting is called \"colour\"");
     refused("--config", write_config("\n\npool 9\n"), "shop.conf:3: expected key=value");
-    refused("--config", write_config("pool=1000\n"), "shop.conf:1: pool: 1000 is not within 1 and 256");
+    refused("--config", write_config("pool=1000\n"),
+            "shop.conf:1: pool: 1000 is not within 1 and 256");
 }
 
 static void help_is_noticed(void **state)

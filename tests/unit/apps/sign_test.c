@@ -18,7 +18,8 @@ static void the_signature_is_hmac_sha256_of_the_sorted_encoded_text(void **state
 static void order_of_parameters_does_not_matter_but_every_byte_does(void **state)
 {
     (void)state;
-    const struct sign_param a[] = {{"x", "1"}, {"y", "2"}}, b[] = {{"y", "2"}, {"x", "1"}}, c[] = {{"x", "1&y=2"}};
+    const struct sign_param a[] = {{"x", "1"}, {"y", "2"}}, b[] = {{"y", "2"}, {"x", "1"}},
+                            c[] = {{"x", "1&y=2"}};
     char ha[SIGN_HEX_MAX], hb[SIGN_HEX_MAX], hc[SIGN_HEX_MAX], hk[SIGN_HEX_MAX];
     assert_int_equal(sign_params("key", a, 2, ha, NULL), APP_OK);
     assert_int_equal(sign_params("key", b, 2, hb, NULL), APP_OK);

@@ -11,13 +11,15 @@
 #include <cmocka.h>
 
 static const char KEY[] = "a key for tests";
-static const struct tp_charge CHARGE = {.out_trade_no = 77, .amount = 1234, .txn_id = "tp1", .currency = "CNY", .status = "CAPTURED"};
+static const struct tp_charge CHARGE = {
+    .out_trade_no = 77, .amount = 1234, .txn_id = "tp1", .currency = "CNY", .status = "CAPTURED"};
 
 /* Cuts a form without escapes into pairs, in place. */
 static size_t cut(char *form, struct sign_param v[16])
 {
     size_t n = 0;
-    for (char *save = NULL, *pair = strtok_r(form, "&", &save); pair != NULL; pair = strtok_r(NULL, "&", &save)) {
+    for (char *save = NULL, *pair = strtok_r(form, "&", &save); pair != NULL;
+         pair = strtok_r(NULL, "&", &save)) {
         char *const eq = strchr(pair, '=');
         assert_non_null(eq);
         *eq = '\0';
