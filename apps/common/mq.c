@@ -31,7 +31,8 @@
 #define PROP_TRACEPARENT "traceparent"
 #define PROP_IMMUNITY "CHECK_IMMUNITY_TIME_IN_SECONDS"
 
-static_assert(sizeof(struct hp_send_result) <= sizeof(((struct mq_half *)0)->opaque), "mq_half.opaque");
+static_assert(sizeof(struct hp_send_result) <= sizeof(((struct mq_half *)0)->opaque),
+              "mq_half.opaque");
 enum { PATTERN_P1 = 1, PATTERN_P2 = 2 };
 
 struct consumer {
@@ -59,15 +60,23 @@ struct mq {
 static int kind_of_hp(int code)
 {
     switch (code) {
-    case HP_E_NOMEM: return APP_E_NOMEM;
+    case HP_E_NOMEM:
+        return APP_E_NOMEM;
     case HP_E_INVALID:
-    case HP_E_TOO_BIG: return APP_E_INVALID;
-    case HP_E_TIMEOUT: return APP_E_TIMEOUT;
-    case HP_E_UNKNOWN: return APP_E_UNKNOWN;
-    case HP_E_BUSY: return APP_E_BUSY;
-    case HP_E_CLOSED: return APP_E_CLOSED;
-    case HP_E_PROTO: return APP_E_PROTO;
-    default: return APP_E_DOWN; /* not connected, no route, refused by the broker: not stored */
+    case HP_E_TOO_BIG:
+        return APP_E_INVALID;
+    case HP_E_TIMEOUT:
+        return APP_E_TIMEOUT;
+    case HP_E_UNKNOWN:
+        return APP_E_UNKNOWN;
+    case HP_E_BUSY:
+        return APP_E_BUSY;
+    case HP_E_CLOSED:
+        return APP_E_CLOSED;
+    case HP_E_PROTO:
+        return APP_E_PROTO;
+    default:
+        return APP_E_DOWN; /* not connected, no route, refused by the broker: not stored */
     }
 }
 
@@ -109,6 +118,18 @@ static int message_of(const struct mq_out *o, hp_message **out, struct app_error
     return app_fail(e, kind_of_hp(rc), "message %s:%s: %s", o->topic, o->tag, hp_strerror(rc));
 }
 
+/* Written is not stored: the broker could not sync or copy it in the time it allows itself, and what is
+ * done next relies on the message. A half is then left to check-back; anything else is sent again. */
+static int check_stored(const char *tag, const struct hp_send_result *r, struct app_error *e)
+{
+    return r->status == HP_SEND_OK
+               ? APP_OK
+               : app_fail(e, APP_E_TIMEOUT,
+                          "%s: written, but not yet as safe as the broker is told to "
+                          "make it (status %d)",
+                          tag, (int)r->status);
+}
+
 static int hp_port_send(void *arg, const struct mq_out *o, struct app_error *e)
 {
     struct mq *q = arg;
@@ -120,10 +141,11 @@ static int hp_port_send(void *arg, const struct mq_out *o, struct app_error *e)
     struct hp_error err = {.code = 0};
     rc = hp_send(q->producer, m, &result, &err);
     hp_message_free(m);
-    return rc == 0 ? APP_OK : fail_hp(e, o->tag, &err, rc);
+    return rc == 0 ? check_stored(o->tag, &result, e) : fail_hp(e, o->tag, &err, rc);
 }
 
-static int hp_port_half(void *arg, const struct mq_out *o, struct mq_half *half, struct app_error *e)
+static int hp_port_half(void *arg, const struct mq_out *o, struct mq_half *half,
+                        struct app_error *e)
 {
     struct mq *q = arg;
     hp_message *m;
@@ -139,17 +161,18 @@ static int hp_port_half(void *arg, const struct mq_out *o, struct mq_half *half,
         return fail_hp(e, o->tag, &err, rc);
     (void)snprintf(half->id, sizeof half->id, "%s", result.transaction_id);
     memcpy(half->opaque, &result, sizeof result);
-    return APP_OK;
+    return check_stored(o->tag, &result, e);
 }
 
-static int hp_port_end(void *arg, const struct mq_half *half, enum mq_verdict verdict, struct app_error *e)
+static int hp_port_end(void *arg, const struct mq_half *half, enum mq_verdict verdict,
+                       struct app_error *e)
 {
     struct mq *q = arg;
     struct hp_send_result result;
     memcpy(&result, half->opaque, sizeof result);
     struct hp_error err = {.code = 0};
-    const int rc =
-        hp_end_transaction(q->producer, &result, verdict == MQ_COMMIT ? HP_TX_COMMIT : HP_TX_ROLLBACK, &err);
+    const int rc = hp_end_transaction(q->producer, &result,
+                                      verdict == MQ_COMMIT ? HP_TX_COMMIT : HP_TX_ROLLBACK, &err);
     return rc == 0 ? APP_OK : fail_hp(e, "end of a transaction", &err, rc);
 }
 
@@ -159,29 +182,38 @@ static enum hp_transaction_state on_check(void *arg, const hp_message_view *v)
     size_t len;
     const void *body = hp_view_body(v, &len);
     switch (mq_check_now(q, body, len, hp_view_property(v, PROP_TXN_ID))) {
-    case MQ_COMMIT: return HP_TX_COMMIT;
-    case MQ_ROLLBACK: return HP_TX_ROLLBACK;
-    default: return HP_TX_UNKNOWN;
+    case MQ_COMMIT:
+        return HP_TX_COMMIT;
+    case MQ_ROLLBACK:
+        return HP_TX_ROLLBACK;
+    default:
+        return HP_TX_UNKNOWN;
     }
 }
 
 static enum hp_consume_result on_message(void *arg, const hp_message_view *v)
 {
     const struct consumer *c = arg;
-    struct inbox_delivery d = {.tag = hp_view_tag(v), .key = hp_view_keys(v), .msg_id = hp_view_msg_id(v),
+    struct inbox_delivery d = {.tag = hp_view_tag(v),
+                               .key = hp_view_keys(v),
+                               .msg_id = hp_view_msg_id(v),
                                .traceparent = hp_view_property(v, PROP_TRACEPARENT),
                                .reconsume_times = hp_view_reconsume_times(v)};
     d.body = hp_view_body(v, &d.body_len);
     switch (inbox_handle(c->in, &d)) {
-    case INBOX_SUCCESS: return HP_CONSUME_SUCCESS;
-    case INBOX_DEAD: return HP_CONSUME_DEAD_LETTER;
-    default: return HP_RECONSUME_LATER;
+    case INBOX_SUCCESS:
+        return HP_CONSUME_SUCCESS;
+    case INBOX_DEAD:
+        return HP_CONSUME_DEAD_LETTER;
+    default:
+        return HP_RECONSUME_LATER;
     }
 }
 
 static void on_log(void *arg, enum hp_log_level level, const char *line)
 {
-    static const enum log_level levels[] = {LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR};
+    static const enum log_level levels[] = {LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN,
+                                            LOG_LEVEL_ERROR};
     (void)arg;
     app_log_event(levels[level], "mq_client", "text=%s", app_log_value(line));
 }
@@ -196,11 +228,14 @@ int mq_open(const struct mq_options *o, struct mq **out, struct app_error *e)
     (void)snprintf(q->group, sizeof q->group, "%s_producer_group", o->name);
     q->send_timeout_ms = o->send_timeout_ms > 0 ? o->send_timeout_ms : 3000;
     q->consumer_threads = o->consumer_threads > 0 ? o->consumer_threads : 8;
-    q->m_sent = metrics_counter(o->metrics, "shop_mq_sent_total", "messages stored by the broker", "");
-    q->m_failed = metrics_counter(o->metrics, "shop_mq_send_failed_total", "sends that failed or timed out", "");
+    q->m_sent =
+        metrics_counter(o->metrics, "shop_mq_sent_total", "messages stored by the broker", "");
+    q->m_failed = metrics_counter(o->metrics, "shop_mq_send_failed_total",
+                                  "sends that failed or timed out", "");
     q->m_halves = metrics_counter(o->metrics, "shop_mq_halves_total", "half messages stored", "");
     q->m_checks = metrics_counter(o->metrics, "shop_mq_checks_total", "check-backs answered", "");
-    q->m_unknown = metrics_counter(o->metrics, "shop_mq_checks_unknown_total", "check-backs answered UNKNOWN", "");
+    q->m_unknown = metrics_counter(o->metrics, "shop_mq_checks_unknown_total",
+                                   "check-backs answered UNKNOWN", "");
     if (o->port) {
         q->port = *o->port;
         *out = q;
@@ -221,8 +256,11 @@ int mq_open(const struct mq_options *o, struct mq **out, struct app_error *e)
 static int start_producer(struct mq *q, struct app_error *e)
 {
     struct hp_error err = {.code = 0};
-    const struct hp_producer_options po = {.group = q->group, .send_timeout_ms = q->send_timeout_ms, .retry_times = -1,
-                                           .check = q->check ? on_check : NULL, .check_arg = q};
+    const struct hp_producer_options po = {.group = q->group,
+                                           .send_timeout_ms = q->send_timeout_ms,
+                                           .retry_times = -1,
+                                           .check = q->check ? on_check : NULL,
+                                           .check_arg = q};
     const int rc = hp_producer_new(q->client, &po, &q->producer, &err);
     return rc == 0 ? APP_OK : fail_hp(e, q->group, &err, rc);
 }
@@ -232,7 +270,8 @@ static void tag_expression(const struct inbox *in, char *out, size_t size)
     size_t n = 0;
     out[0] = '\0';
     for (int i = 0; i < INBOX_HANDLERS_MAX && in->handlers[i].event != EVENT_none; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? " || " : "", event_tag(in->handlers[i].event));
+        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? " || " : "",
+                              event_tag(in->handlers[i].event));
     APP_ASSERT(n > 0 && n < size);
 }
 
@@ -241,8 +280,11 @@ static int start_consumer(struct mq *q, struct consumer *c, struct app_error *e)
     struct hp_error err = {.code = 0};
     char tags[160];
     tag_expression(c->in, tags, sizeof tags);
-    const struct hp_consumer_options co = {.group = c->in->group, .consume = on_message, .consume_arg = c,
-                                           .threads = q->consumer_threads, .from = HP_FROM_FIRST};
+    const struct hp_consumer_options co = {.group = c->in->group,
+                                           .consume = on_message,
+                                           .consume_arg = c,
+                                           .threads = q->consumer_threads,
+                                           .from = HP_FROM_FIRST};
     int rc = hp_consumer_new(q->client, &co, &c->hp, &err);
     if (rc == 0)
         rc = hp_consumer_subscribe(c->hp, c->in->topic, tags, &err);
@@ -272,7 +314,8 @@ void mq_stop_consumers(struct mq *q, int64_t timeout_ms)
 {
     for (int i = 0; i < q->n_consumers; i++)
         if (q->consumers[i].started)
-            hp_consumer_suspend(q->consumers[i].hp); /* all pause first, so that the waits below overlap */
+            hp_consumer_suspend(
+                q->consumers[i].hp); /* all pause first, so that the waits below overlap */
     for (int i = 0; i < q->n_consumers; i++) {
         if (q->consumers[i].started)
             hp_consumer_stop(q->consumers[i].hp, timeout_ms);
@@ -297,7 +340,8 @@ void mq_close(struct mq *q)
 int mq_consume(struct mq *q, const struct inbox *in, struct app_error *e)
 {
     if (q->n_consumers == CONSUMERS_MAX)
-        return app_fail(e, APP_E_BUSY, "more than %d consumer groups in one service", CONSUMERS_MAX);
+        return app_fail(e, APP_E_BUSY, "more than %d consumer groups in one service",
+                        CONSUMERS_MAX);
     q->consumers[q->n_consumers++] = (struct consumer){.in = in};
     return APP_OK;
 }
@@ -311,7 +355,8 @@ void mq_set_check(struct mq *q, mq_check check, void *arg)
 /* ---- sending ---- */
 
 /* Fills *o from the envelope; free(*text) afterwards. */
-static int encode(const struct envelope *v, struct mq_out *o, char key[ENVELOPE_KEY_MAX], char **text, struct app_error *e)
+static int encode(const struct envelope *v, struct mq_out *o, char key[ENVELOPE_KEY_MAX],
+                  char **text, struct app_error *e)
 {
     const int rc = envelope_encode(v, text, &o->body_len, e);
     if (rc)
@@ -324,7 +369,8 @@ static int encode(const struct envelope *v, struct mq_out *o, char key[ENVELOPE_
     return APP_OK;
 }
 
-int mq_publish_delayed(struct mq *q, const struct envelope *v, int delay_level, const char *traceparent, struct app_error *e)
+int mq_publish_delayed(struct mq *q, const struct envelope *v, int delay_level,
+                       const char *traceparent, struct app_error *e)
 {
     struct mq_out o = {.delay_level = delay_level, .traceparent = traceparent};
     char key[ENVELOPE_KEY_MAX], *text;
@@ -343,8 +389,8 @@ int mq_publish(struct mq *q, const struct envelope *v, const char *traceparent, 
     return mq_publish_delayed(q, v, 0, traceparent, e);
 }
 
-int mq_half(struct mq *q, const struct envelope *v, const char *txn_id, int64_t immunity_s, const char *traceparent,
-            struct mq_half *out, struct app_error *e)
+int mq_half(struct mq *q, const struct envelope *v, const char *txn_id, int64_t immunity_s,
+            const char *traceparent, struct mq_half *out, struct app_error *e)
 {
     APP_ASSERT(q->check); /* a half message without a check could never be decided after a crash */
     struct mq_out o = {.txn_id = txn_id, .immunity_s = immunity_s, .traceparent = traceparent};
@@ -353,8 +399,9 @@ int mq_half(struct mq *q, const struct envelope *v, const char *txn_id, int64_t 
     if (rc)
         return rc;
     *out = (struct mq_half){.pattern = txn_id ? PATTERN_P2 : PATTERN_P1};
-    rc = FAILPOINT(kit_failpoints[FP_MQ_HALF]) ? app_fail(e, APP_E_DOWN, "half of %s: failpoint", o.tag)
-                                               : q->port.half(q->port.arg, &o, out, e);
+    rc = FAILPOINT(kit_failpoints[FP_MQ_HALF])
+             ? app_fail(e, APP_E_DOWN, "half of %s: failpoint", o.tag)
+             : q->port.half(q->port.arg, &o, out, e);
     if (rc == APP_OK && FAILPOINT(kit_failpoints[FP_MQ_HALF_ACK]))
         rc = app_fail(e, APP_E_TIMEOUT, "half of %s: acknowledgement lost (failpoint)", o.tag);
     free(text);
@@ -368,7 +415,8 @@ void mq_end(struct mq *q, const struct mq_half *half, enum mq_verdict verdict)
     if (verdict == MQ_UNKNOWN || FAILPOINT(kit_failpoints[FP_MQ_END]))
         return;
     if (q->port.end(q->port.arg, half, verdict, &e))
-        log_warn("end_lost", "half=%s verdict=%d error=%s", half->id, (int)verdict, app_log_value(e.text));
+        log_warn("end_lost", "half=%s verdict=%d error=%s", half->id, (int)verdict,
+                 app_log_value(e.text));
 }
 
 enum mq_verdict mq_check_now(struct mq *q, const void *body, size_t len, const char *txn_id)
@@ -377,7 +425,8 @@ enum mq_verdict mq_check_now(struct mq *q, const void *body, size_t len, const c
     struct app_error e;
     enum mq_verdict verdict = MQ_UNKNOWN;
     if (envelope_decode(body, len, &v, &e))
-        log_error("check_unreadable", "txn_id=%s bytes=%zu error=%s", app_log_value(txn_id), len, app_log_value(e.text));
+        log_error("check_unreadable", "txn_id=%s bytes=%zu error=%s", app_log_value(txn_id), len,
+                  app_log_value(e.text));
     else if (q->check)
         verdict = q->check(q->check_arg, &v, txn_id);
     metric_add(verdict == MQ_UNKNOWN ? q->m_unknown : q->m_checks, 1);
