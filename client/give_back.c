@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "client/push_priv.h"
+#include "client/view.h"
 #include "proto/names.h"
 
 enum {
@@ -91,7 +92,7 @@ static void on_resent(struct send_op *op)
 
 static int32_t times_of(const struct delivery *d)
 {
-    return d->m.reconsume_times + d->local_retries;
+    return times_consumed(&d->m, d->local_retries);
 }
 
 static struct slice origin_id(const struct delivery *d, char room[MSG_ID_MAX])

@@ -65,13 +65,19 @@ static int copy_strings(struct hp_message_view *v, const struct message *m, cons
     return 0;
 }
 
+int32_t times_consumed(const struct message *m, int32_t extra)
+{
+    const int64_t times = (int64_t)m->reconsume_times + extra, max = INT32_MAX - 100;
+    return (int32_t)(times > max ? max : times);
+}
+
 int view_init(struct hp_message_view *v, const struct message *m, const char *broker_name,
               int32_t reconsume_extra)
 {
     *v = (struct hp_message_view){
         .body = m->body,
         .queue_id = m->queue_id,
-        .reconsume_times = m->reconsume_times + reconsume_extra,
+        .reconsume_times = times_consumed(m, reconsume_extra),
         .queue_offset = m->queue_offset,
         .born_ms = m->born_timestamp,
         .store_ms = m->store_timestamp,

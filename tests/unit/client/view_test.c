@@ -53,6 +53,19 @@ static struct message plain(const char *topic, const char *props, struct slice b
     return m;
 }
 
+static void a_count_at_the_end_of_its_range_stays_in_it(void **state)
+{
+    (void)state;
+    struct hp_message_view v;
+    struct message m = plain("t", "", SLICE_LIT("b"));
+    m.reconsume_times = INT32_MAX;
+    assert_int_equal(view_init(&v, &m, "b", 1), 0);
+    assert_in_range(hp_view_reconsume_times(&v), INT32_MAX - 1000, INT32_MAX);
+    view_fini(&v);
+    m.reconsume_times = INT32_MIN;
+    assert_int_equal(times_consumed(&m, 1), INT32_MIN + 1);
+}
+
 static void a_retry_shows_its_original_topic(void **state)
 {
     (void)state;
@@ -159,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recorded_pull_bodies_become_views),
+        cmocka_unit_test(a_count_at_the_end_of_its_range_stays_in_it),
         cmocka_unit_test(a_retry_shows_its_original_topic),
         cmocka_unit_test(bodies_of_every_codec_are_inflated),
         cmocka_unit_test(cut_and_broken_bodies_are_errors),
