@@ -243,6 +243,12 @@ static void jobs_start(void *arg)
         tx_stop(c->b);
 }
 
+static void jobs_begin(void *arg)
+{
+    tx_begin(arg);
+    delay_begin(arg);
+}
+
 static void jobs_stop(void *arg)
 {
     struct broker *b = arg;
@@ -302,6 +308,7 @@ static int port_open(struct broker *b, bool fast, int port, struct server **out,
         .conn_max = b->conf->connections_max,
         .conn_per_ip_max = b->conf->connections_per_ip_max,
         .idle_ms = (int64_t)b->conf->idle_seconds * 1000,
+        .inflight_max = b->conf->requests_per_connection_max,
     };
     return server_open(out, &so, e);
 }
@@ -396,7 +403,8 @@ static int bring_up(struct broker *b, enum stage *stage, struct err *e)
     if ((rc = ports_open(b, e)) != 0)
         return rc;
     *stage = UP_SERVER;
-    return service_begin(b, e);
+    rc = loop_call(&b->service.loop, jobs_begin, b);
+    return rc == 0 ? service_begin(b, e) : rc;
 }
 
 static void close_holds(void *arg)
@@ -434,8 +442,10 @@ static int take_down(struct broker *b, enum stage stage, bool orderly, struct er
         stop_serving(b);
     if (stage >= UP_JOBS)
         jobs_close(b);
-    if (stage >= UP_SERVICE)
+    if (stage >= UP_SERVICE) {
+        submitter_settle(&b->service.submit); /* op records with verdicts that are answered */
         submitter_drain(&b->service.submit);
+    }
     if (stage >= UP_SERVER)
         ports_close(b);
     if (stage >= UP_NETS)
@@ -445,7 +455,6 @@ static int take_down(struct broker *b, enum stage stage, bool orderly, struct er
         service_close(b);
     }
     tx_free(b);
-    delay_free(b);
     registrar_free(b);
     if (stage >= UP_STORE) {
         rc = orderly ? last_writes(b, e) : 0;
@@ -453,8 +462,11 @@ static int take_down(struct broker *b, enum stage stage, bool orderly, struct er
         int close_rc = store_close(b->store, &close_error);
         if (rc == 0 && close_rc != 0)
             rc = err_set(e, close_rc, "%s", close_error.text);
+        if (orderly && close_rc == 0)
+            delay_save(b);
         hold_free(b->hold); /* the flusher reports arrivals until the store is closed */
     }
+    delay_free(b);
     if (rc == 0 && b->failed)
         rc = err_set(e, E_FAILED, "%s", b->failed_reason);
     if (stage >= UP_TABLES)

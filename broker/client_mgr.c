@@ -27,6 +27,7 @@ enum { CONN_GROUPS_MAX = 1024 };
 
 struct group {
     char *name;
+    size_t name_n; /* a producer group may be called anything, also with a NUL inside */
     bool consumer;
     struct list members;
     size_t member_n;
@@ -146,7 +147,7 @@ static struct map *table_of(struct clients *c, bool consumer)
 
 static void group_drop(struct clients *c, struct group *g)
 {
-    map_remove(table_of(c, g->consumer), slice_str(g->name));
+    map_remove(table_of(c, g->consumer), slice_of(g->name, g->name_n));
     if (g->subs)
         map_free(g->subs, sub_free);
     free(g->name);
@@ -159,6 +160,7 @@ static struct group *group_add(struct clients *c, struct slice name, bool consum
     if (!g)
         return NULL;
     g->name = slice_dup(name);
+    g->name_n = name.n;
     g->consumer = consumer;
     g->subs = consumer ? map_new() : NULL;
     list_init(&g->members);

@@ -7,8 +7,10 @@
  * to WINDOW in flight per level; the timer is then set to the earliest unit of any level, at most TICK_MS
  * away (new messages do not announce themselves here). Each delivery is a put of its own: one that is
  * refused is tried again alone, after PAUSE_MS, while its neighbours are not sent twice. The position moves
- * over finished deliveries in order, and is persisted every flushDelayOffsetInterval and at stop: a crash
- * delivers again what was delivered after the last write (at least once).
+ * over finished deliveries in order. Every flushDelayOffsetInterval the positions are noted, and written once
+ * the log is synced up to the last delivery they count: they may lag what is on disk, never lead, or a power
+ * cut would take deliveries that nobody makes again. The final ones are written after the store has closed
+ * in order. A crash delivers again what was delivered after the last write (at least once).
  *
  * Clock: never early. A delivery time further away than the level's delay means that the wall clock went
  * back or the level table changed; such a unit becomes due one full delay, by the monotonic clock, after
@@ -48,7 +50,8 @@ struct level {
     struct delay *delay;
     int number;        /* 1-based */
     int64_t delay_ms;
-    int64_t next;      /* every unit below is delivered: what is persisted */
+    int64_t next;      /* every unit below is delivered */
+    int64_t noted;     /* `next` when positions were last noted: what is written */
     int64_t started;   /* units in [next, started) have a slot: index unit % WINDOW */
     int64_t strange;   /* unit met at the head with an impossible delivery time, -1: none */
     int64_t strange_due_mono;
@@ -60,7 +63,11 @@ struct delay {
     struct level **levels;
     int level_n;
     uv_timer_t tick, flush;
-    bool stopped, dirty;
+    bool stopped;
+    bool dirty;        /* a position moved since they were noted */
+    bool noted;        /* positions are noted and not written yet */
+    int64_t end_phys;  /* end in the log of the furthest delivery that was finished */
+    int64_t noted_end; /* end_phys when the positions were noted */
     struct data_version version;
 };
 
@@ -88,6 +95,9 @@ static void deliver_done(struct put *p)
         LOGE("delay.illegal", "level=%d phys_offset=%" PRId64 " text=\"the store refuses it for good: dropped\"",
              s->level->number, s->unit.phys_offset);
     s->state = ok || p->status == PUT_ILLEGAL ? SLOT_DONE : SLOT_RETRY;
+    const int64_t end = p->phys_offset + (int64_t)p->append.size;
+    if (ok && end > s->level->delay->end_phys)
+        s->level->delay->end_phys = end;
     put_release(p);
     advance(s->level);
 }
@@ -185,25 +195,20 @@ static int64_t run_level(struct level *l)
     return 1; /* the window is full: soon */
 }
 
-static void on_tick(uv_timer_t *timer)
-{
-    struct delay *d = timer->data;
-    int64_t again = TICK_MS;
-    for (int i = 0; i < d->level_n; i++) {
-        const int64_t wait = run_level(d->levels[i]);
-        if (wait < again)
-            again = wait;
-    }
-    uv_timer_start(timer, on_tick, (uint64_t)again, 0);
-}
-
 /* --- delayOffset.json --- */
 
-static void persist(struct delay *d)
+static void note(struct delay *d)
+{
+    for (int i = 0; i < d->level_n; i++)
+        d->levels[i]->noted = d->levels[i]->next;
+    d->noted_end = d->end_phys;
+    d->noted = true;
+    d->dirty = false;
+}
+
+static void write_noted(struct delay *d)
 {
     struct err e;
-    if (!d->dirty)
-        return;
     d->version.counter++;
     d->version.timestamp = clock_wall(d->b->clock);
     json_t *const table = json_object(), *const version = data_version_to_json(d->version);
@@ -215,17 +220,31 @@ static void persist(struct delay *d)
     for (int i = 0; i < d->level_n; i++) {
         char key[16];
         snprintf(key, sizeof key, "%d", d->levels[i]->number);
-        json_object_set_new(table, key, json_integer(d->levels[i]->next));
+        json_object_set_new(table, key, json_integer(d->levels[i]->noted));
     }
-    if (persist_save(d->b, DELAY_FILE, root, &e) != 0)
+    d->noted = false;
+    if (persist_save(d->b, DELAY_FILE, root, &e) != 0) {
         LOGE("delay.persist", "text=\"%s\"", e.text);
-    else
-        d->dirty = false;
+        d->dirty = true;
+    }
+}
+
+static void write_if_synced(struct delay *d)
+{
+    struct store_stats stats;
+    if (!d->noted)
+        return;
+    store_stats_get(d->b->store, &stats);
+    if (stats.log_flushed >= d->noted_end)
+        write_noted(d);
 }
 
 static void on_flush(uv_timer_t *timer)
 {
-    persist(timer->data);
+    struct delay *d = timer->data;
+    if (d->dirty && !d->noted)
+        note(d);
+    write_if_synced(d);
 }
 
 static int load(struct delay *d, struct err *e)
@@ -251,6 +270,19 @@ static int load(struct delay *d, struct err *e)
 
 /* --- life --- */
 
+static void on_tick(uv_timer_t *timer)
+{
+    struct delay *d = timer->data;
+    int64_t again = TICK_MS;
+    for (int i = 0; i < d->level_n; i++) {
+        const int64_t wait = run_level(d->levels[i]);
+        if (wait < again)
+            again = wait;
+    }
+    write_if_synced(d);
+    uv_timer_start(timer, on_tick, (uint64_t)again, 0);
+}
+
 int delay_start(struct broker *b, struct err *e)
 {
     struct delay *d = calloc(1, sizeof *d);
@@ -274,13 +306,17 @@ int delay_start(struct broker *b, struct err *e)
     const int rc = load(d, e);
     if (rc != 0)
         return rc;
-    const uint64_t period = (uint64_t)b->conf->flush_delay_offset_interval;
     d->tick.data = d->flush.data = d;
     uv_timer_init(&b->service.loop.uv, &d->tick);
     uv_timer_init(&b->service.loop.uv, &d->flush);
-    uv_timer_start(&d->tick, on_tick, 0, 0);
-    uv_timer_start(&d->flush, on_flush, period, period);
     return 0;
+}
+
+void delay_begin(struct broker *b)
+{
+    const uint64_t period = (uint64_t)b->conf->flush_delay_offset_interval;
+    uv_timer_start(&b->delay->tick, on_tick, 0, 0);
+    uv_timer_start(&b->delay->flush, on_flush, period, period);
 }
 
 void delay_stop(struct broker *b)
@@ -293,7 +329,15 @@ void delay_stop(struct broker *b)
         return;
     uv_close((uv_handle_t *)&d->tick, NULL);
     uv_close((uv_handle_t *)&d->flush, NULL);
-    persist(d);
+}
+
+void delay_save(struct broker *b)
+{
+    struct delay *d = b->delay;
+    if (d == NULL || (!d->dirty && !d->noted))
+        return;
+    note(d);
+    write_noted(d);
 }
 
 void delay_free(struct broker *b)

@@ -5,7 +5,9 @@
 
 struct broker;
 
-/* As in tx.h. stop also persists the positions. */
+/* As in tx.h. */
 int delay_start(struct broker *b, struct err *e) HP_MUST_USE;
+void delay_begin(struct broker *b);
 void delay_stop(struct broker *b);
+void delay_save(struct broker *b); /* the final positions; after the store was closed in order */
 void delay_free(struct broker *b);

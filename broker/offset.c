@@ -289,3 +289,27 @@ int offsets_from_json(struct offsets *o, const json_t *j, struct err *e)
     uv_mutex_unlock(o->lock);
     return rc;
 }
+
+size_t offsets_limit(struct offsets *o, int64_t (*end_of)(void *arg, struct slice topic, int32_t queue_id),
+                     void *arg)
+{
+    size_t lowered = 0;
+    struct map_iter it = {0};
+    uv_mutex_lock(o->lock);
+    while (map_next(o->map, &it)) {
+        struct pair *p = it.value;
+        struct slice group = it.key, topic;
+        if (!slice_cut(&group, '@', &topic))
+            continue;
+        for (size_t i = 0; i < p->n; i++) {
+            const int64_t end = end_of(arg, topic, p->cells[i].queue_id);
+            if (p->cells[i].offset <= end)
+                continue;
+            p->cells[i].offset = end;
+            lowered++;
+        }
+    }
+    o->dirty |= lowered > 0;
+    uv_mutex_unlock(o->lock);
+    return lowered;
+}

@@ -23,3 +23,8 @@ int offsets_to_json(struct offsets *o, const struct clock *clock,
                     json_t **out) HP_MUST_USE; /* clears dirty */
 void offsets_mark_dirty(struct offsets *o);
 int offsets_from_json(struct offsets *o, const json_t *j, struct err *e) HP_MUST_USE;
+/* Lowers every offset that lies above the end of its queue to that end; returns how many. After a
+ * power cut the end may be below what a group had committed: new messages come to lie there, and the
+ * group would skip them. end_of runs under the lock. */
+size_t offsets_limit(struct offsets *o, int64_t (*end_of)(void *arg, struct slice topic, int32_t queue_id),
+                     void *arg);

@@ -111,6 +111,14 @@ static int offsets_load(void *o, const json_t *j, struct err *e)
     return offsets_from_json(o, j, e);
 }
 
+static int64_t end_of_queue(void *arg, struct slice topic, int32_t queue_id)
+{
+    const struct broker *b = arg;
+    int64_t min, max;
+    store_queue_range(b->store, topic, queue_id, &min, &max);
+    return max;
+}
+
 int persist_load_tables(struct broker *b, struct err *e)
 {
     int rc = load_table(b, "topics.json", b->topics, topics_load, e);
@@ -118,6 +126,10 @@ int persist_load_tables(struct broker *b, struct err *e)
         rc = load_table(b, "subscriptionGroup.json", b->groups, groups_load, e);
     if (rc == 0)
         rc = load_table(b, "consumerOffset.json", b->offsets, offsets_load, e);
+    const size_t lowered = rc == 0 && !b->recovery.clean ? offsets_limit(b->offsets, end_of_queue, b) : 0;
+    if (lowered > 0)
+        LOGW("offset.lowered", "queues=%zu reason=\"committed beyond the end of the log, which lost its tail\"",
+             lowered);
     return rc;
 }
 

@@ -60,13 +60,31 @@ int submitter_init(struct submitter *s, struct broker *b, struct loop *loop, str
     return rc;
 }
 
-static void drain_begin(void *arg)
+static void tell_if_idle(struct submitter *s)
+{
+    if (!s->draining || s->inflight > 0)
+        return;
+    s->draining = false;
+    uv_sem_post(&s->drained);
+}
+
+static void settle_begin(void *arg)
 {
     struct submitter *s = arg;
-    s->stopped = true;
     s->draining = true;
-    if (s->inflight == 0)
-        uv_sem_post(&s->drained);
+    tell_if_idle(s);
+}
+
+static void drain_begin(void *arg)
+{
+    ((struct submitter *)arg)->stopped = true;
+    settle_begin(arg);
+}
+
+void submitter_settle(struct submitter *s)
+{
+    if (loop_call(s->loop, settle_begin, s) == 0)
+        uv_sem_wait(&s->drained);
 }
 
 void submitter_drain(struct submitter *s)
@@ -120,8 +138,7 @@ static void on_appended(struct append *a)
         fill_phys_offsets(p);
     p->done(p); /* p may be gone now */
     s->inflight--;
-    if (s->draining && s->inflight == 0)
-        uv_sem_post(&s->drained);
+    tell_if_idle(s);
 }
 
 static const char *const timer_names[] = {PROP_TIMER_DELAY_SEC, PROP_TIMER_DELAY_MS,
@@ -290,8 +307,10 @@ enum put_status put_start(struct submitter *s, struct put *p)
     if (p->no_delay || !delayable(&m))
         return put_single(s, p, &m, 0);
     int32_t level = delay_level(b, m.properties);
-    if (level == 0)
-        return has_timer(m.properties) ? PUT_TIMER_DISABLED : put_single(s, p, &m, 0);
+    if (level == 0 && has_timer(m.properties))
+        return PUT_TIMER_DISABLED;
+    if (level == 0 || p->delay_later)
+        return put_single(s, p, &m, 0);
     struct buf props;
     buf_init(&props, 2 * MESSAGE_PROPERTIES_MAX);
     int rc = schedule(&m, level, &props);

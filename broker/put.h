@@ -35,7 +35,9 @@ struct submitter {
 };
 int submitter_init(struct submitter *s, struct broker *b, struct loop *loop,
                    struct err *e) HP_MUST_USE;
-/* Any thread but the loop: refuses new puts, waits until nothing is in flight. */
+/* Any thread but the loop. settle: waits until nothing is in flight, and counts in what a done()
+ * starts; for when nobody else starts puts any more. drain: refuses new puts and waits. */
+void submitter_settle(struct submitter *s);
 void submitter_drain(struct submitter *s);
 void submitter_fini(struct submitter *s); /* any thread but the loop, after submitter_drain */
 
@@ -48,6 +50,7 @@ struct put {
         *items; /* not NULL: a batch; flag, body and properties come from the items */
     int item_n;
     bool no_wait;  /* WAIT=false: done when written, also in sync flush mode */
+    bool delay_later; /* a half message: its DELAY counts from the commit */
     bool no_delay; /* leave DELAY and TIMER_* properties alone: this *is* the delivery */
     void (*done)(struct put *p);
     /* Out, valid in done() and until put_release. */

@@ -42,6 +42,12 @@ static int32_t limit_of(const struct group_info *g, int32_t header_max, int32_t 
     return header_max >= 0 && client_version >= MQ_VERSION_3_4_9 ? header_max : g->retry_max_times;
 }
 
+/* A producer may set any count of deliveries. */
+static int32_t plus(int32_t count, int32_t n)
+{
+    return count > INT32_MAX - n ? INT32_MAX : count + n;
+}
+
 static struct slice named(char *dst, size_t cap, const char *prefix, struct slice group)
 {
     const int n = snprintf(dst, cap, "%s" SLICE_FMT, prefix, SLICE_ARG(group));
@@ -92,7 +98,7 @@ static void store_copy(struct req *r, const struct hdr_send_msg_back *h, const s
     struct broker *b = req_broker(r);
     const int32_t max = limit_of(g, h->max_reconsume_times, req_command(r)->version);
     const bool dead = h->delay_level < 0 || m->reconsume_times >= max;
-    const int32_t level = dead ? 0 : h->delay_level > 0 ? h->delay_level : RETRY_LEVEL_BASE + m->reconsume_times;
+    const int32_t level = dead ? 0 : h->delay_level > 0 ? h->delay_level : plus(m->reconsume_times, RETRY_LEVEL_BASE);
     char name[MESSAGE_TOPIC_LONG_MAX + 1];
     const struct slice topic = named(name, sizeof name, dead ? DLQ_PREFIX : RETRY_PREFIX, h->group);
 
@@ -112,7 +118,7 @@ static void store_copy(struct req *r, const struct hdr_send_msg_back *h, const s
     k->put.msg.topic = topic;
     k->put.msg.queue_id = dead ? 0 : (int32_t)rng_below(&req_net(r)->rng, (uint64_t)g->retry_queue_nums);
     k->put.msg.properties = buf_slice(&k->props);
-    k->put.msg.reconsume_times = m->reconsume_times + 1;
+    k->put.msg.reconsume_times = plus(m->reconsume_times, 1);
     k->put.msg.prepared_offset = 0;
     const enum put_status status = put_start(req_submitter(r), &k->put);
     if (status == PUT_OK) {

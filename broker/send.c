@@ -253,7 +253,8 @@ static void send_single(struct send *s, const struct hdr_send_message *h, bool d
         err_set(&e, rc, "properties: %s", err_text(rc));
     m->properties = buf_slice(&props);
     s->put.no_wait = !waits(m->properties);
-    if (rc == 0 && is_half(h, m->properties))
+    s->put.delay_later = rc == 0 && is_half(h, m->properties);
+    if (s->put.delay_later)
         rc = tx_half_transform(b, m, &props, &e);
     if (rc == 0)
         start(s);

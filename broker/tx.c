@@ -331,12 +331,15 @@ int tx_start(struct broker *b, struct err *e)
     const int rc = tx_op_start(t, e);
     if (rc != 0)
         return rc;
-    const int64_t interval = b->conf->transaction_check_interval;
-    const uint64_t period = interval < TICK_MS_MAX ? (uint64_t)interval : TICK_MS_MAX;
     t->timer.data = t;
     uv_timer_init(&b->service.loop.uv, &t->timer);
-    uv_timer_start(&t->timer, tick, 0, period);
     return 0;
+}
+
+void tx_begin(struct broker *b)
+{
+    const int64_t interval = b->conf->transaction_check_interval;
+    uv_timer_start(&b->tx->timer, tick, 0, interval < TICK_MS_MAX ? (uint64_t)interval : TICK_MS_MAX);
 }
 
 void tx_stop(struct broker *b)

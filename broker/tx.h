@@ -16,8 +16,10 @@ int tx_half_transform(struct broker *b, struct message *m, struct buf *props, st
 
 void on_end_transaction(struct req *r); /* code 37, any network loop */
 
-/* Service loop. start: after recovery, before the first request. stop: no new work; puts in flight
- * still complete. free: after the submitters are drained; any thread. */
+/* Service loop. start: after recovery, before the first request. begin: the first work, when the
+ * broker's own address is known (it is in every record). stop: no new work; puts in flight still
+ * complete. free: after the submitters are drained; any thread. */
 int tx_start(struct broker *b, struct err *e) HP_MUST_USE;
+void tx_begin(struct broker *b);
 void tx_stop(struct broker *b);
 void tx_free(struct broker *b);

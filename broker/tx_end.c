@@ -1,10 +1,10 @@
 /* END_TRANSACTION: the producer's verdict.
  *
  * Happy path, on the network loop that received it: the half is read back at the physical offset the
- * request names and must be the half it speaks of (topic, group, both offsets). The verdict claims it:
- * the first decision is final, a second one meanwhile or later changes nothing and is told success.
- * Commit puts the message into its real topic and, once that is stored as durably as the flush mode
- * says, names the half in an op record; rollback only names it.
+ * request names and must be the half it speaks of (topic, group, both offsets, and the half queue
+ * names it). The verdict claims it: the first decision is final, a second one meanwhile or later
+ * changes nothing and is told success. Commit puts the message into its real topic and, once that is
+ * stored as durably as the flush mode says, names the half in an op record; rollback only names it.
  *
  * Order matters: message first, op record after. A crash between the two makes the broker ask again and
  * may deliver the message twice; the other order could lose it.
@@ -133,6 +133,15 @@ static int64_t immunity_ms(const struct broker *b, const struct message *half)
     return seconds < 0 || seconds > INT64_MAX / 2000 ? b->conf->transaction_timeout : seconds * 1000;
 }
 
+/* The half queue knows it. A body may hold bytes that read as a half with any offset; without this its
+ * sender could decide the halves of others, or make the window grow to wherever it likes. */
+static bool is_queued(const struct broker *b, const struct message *half)
+{
+    struct store_unit u;
+    return store_units(b->store, SLICE_LIT(TOPIC_HALF), 0, half->queue_offset, &u, 1) == 1 &&
+           u.phys_offset == half->phys_offset && u.size == half->total_size;
+}
+
 static void decide(struct req *r, const struct hdr_end_transaction *h, const struct message *half)
 {
     struct broker *b = req_broker(r);
@@ -149,7 +158,7 @@ static void decide(struct req *r, const struct hdr_end_transaction *h, const str
         req_reply(r, RESP_SYSTEM_ERROR, "The transaction state table offset wrong", NULL);
         return;
     }
-    if (half->phys_offset != h->commit_log_offset) {
+    if (half->phys_offset != h->commit_log_offset || !is_queued(b, half)) {
         req_reply(r, RESP_SYSTEM_ERROR, "The commit log offset wrong", NULL);
         return;
     }

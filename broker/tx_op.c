@@ -149,7 +149,7 @@ static void op_put_done(struct put *p)
 
 void tx_op_write(struct tx *t)
 {
-    if (t->op_busy || t->stopped || !take_names(t))
+    if (t->op_busy || !take_names(t))
         return;
     t->op_put = (struct put){
         .msg = {.topic = SLICE_LIT(TOPIC_OP), .born_timestamp = clock_wall(t->b->clock),
