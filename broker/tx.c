@@ -339,6 +339,15 @@ int tx_start(struct broker *b, struct err *e)
     return 0;
 }
 
+int64_t tx_needed_from(struct broker *b)
+{
+    int64_t min, max;
+    struct store_unit u;
+    store_queue_range(b->store, SLICE_LIT(TOPIC_HALF), 0, &min, &max);
+    const int64_t low = b->tx->durable_low > min ? b->tx->durable_low : min;
+    return store_units(b->store, SLICE_LIT(TOPIC_HALF), 0, low, &u, 1) == 1 ? u.phys_offset : INT64_MAX;
+}
+
 void tx_stop(struct broker *b)
 {
     struct tx *t = b->tx;

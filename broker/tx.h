@@ -19,5 +19,7 @@ void on_end_transaction(struct req *r); /* code 37, any network loop */
 /* Service loop. start: after recovery, before the first request. stop: no new work; puts in flight
  * still complete. free: after the submitters are drained; any thread. */
 int tx_start(struct broker *b, struct err *e) HP_MUST_USE;
+/* Physical offset of the oldest half message that may be undecided; INT64_MAX: none. Service loop. */
+int64_t tx_needed_from(struct broker *b);
 void tx_stop(struct broker *b);
 void tx_free(struct broker *b);
