@@ -289,10 +289,10 @@ int queue_remove_expired(struct store_queue *q, bool *removed, struct err *e)
         return 0;
     char *dir = queue_dir(q), *path = dir ? path_join_start(dir, q->files_from) : NULL;
     int rc = path ? 0 : err_set(e, E_NOMEM, "clean consume queue");
-    if (!rc) {
-        queue_fd_drop(q, q->files_from);
+    if (!rc)
         rc = t->fs->unlink(t->fs, path, e);
-    }
+    if (!rc)
+        queue_fd_drop(q, q->files_from); /* a reader that still has it open keeps the space until it is done */
     if (!rc || rc == E_NOTFOUND)
         rc = t->fs->dirsync(t->fs, dir, e);
     if (!rc) {

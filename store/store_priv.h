@@ -189,7 +189,7 @@ bool queue_release_tail(struct store_queue *q);
 /* queue_files.c: files of queues, opened through a bounded cache */
 int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e) HP_MUST_USE;
 void queue_fd_put(struct store_queue *q, struct queue_fd *fd);
-void queue_fd_drop(struct store_queue *q, int64_t start); /* before the file is removed */
+void queue_fd_drop(struct store_queue *q, int64_t start); /* its file is removed */
 void queue_fds_close(struct store_queue *q);
 char *queue_dir(const struct store_queue *q); /* malloc; NULL when memory is out */
 

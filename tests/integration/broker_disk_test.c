@@ -204,12 +204,34 @@ static void a_file_with_a_waiting_delayed_message_stays_until_the_disk_is_full(v
     a_file_that_is_needed_stays(&f, "DELAY\00118\002");
 }
 
+/* This one is parked, hence decided, by itself: it names nobody who could be asked. */
+static void a_decided_half_holds_nothing_back_also_after_a_restart(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char remark[500];
+    if (!start(&f, SMALL_FILES))
+        skip();
+    assert_int_equal(send_code(&f, "t", "UNIQ_KEY\001P\002TRAN_MSG\001true\002", remark, sizeof remark),
+                     RESP_SUCCESS);
+    assert_true(process_wait_line(f.b.process, "event=tx.parked", RESUME_MS, NULL, 0));
+    peer_close(&f.p);
+    mq_stop(&f.b);
+    mq_broker_start(&f.b, f.disk, NULL, SMALL_FILES, NULL);
+    peer_open(&f.p, f.b.address);
+    send_files(&f, 6);
+    occupy(&f, 88);
+    assert_true(wait_until(has_moved, &f, RESUME_MS));
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_full_disk_refuses_sends_until_there_is_space_again, unmount),
         cmocka_unit_test_teardown(old_files_go_before_their_age_when_space_runs_out, unmount),
         cmocka_unit_test_teardown(a_file_with_an_undecided_half_stays_until_the_disk_is_full, unmount),
+        cmocka_unit_test_teardown(a_decided_half_holds_nothing_back_also_after_a_restart, unmount),
         cmocka_unit_test_teardown(a_file_with_a_waiting_delayed_message_stays_until_the_disk_is_full, unmount),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
