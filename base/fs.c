@@ -312,6 +312,7 @@ static int real_space(struct fs *fs, const char *path, struct fs_space *out, str
         return err_sys(e, errno, "free space of %s", path);
     out->total_bytes = (int64_t)(v.f_blocks * v.f_frsize);
     out->avail_bytes = (int64_t)(v.f_bavail * v.f_frsize);
+    out->free_bytes = (int64_t)(v.f_bfree * v.f_frsize);
     return 0;
 }
 

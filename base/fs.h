@@ -23,6 +23,7 @@ struct fs_stat {
 };
 struct fs_space {
     int64_t total_bytes, avail_bytes; /* avail: what an unprivileged process may use */
+    int64_t free_bytes;               /* avail and what is reserved for the superuser */
 };
 
 struct fs {

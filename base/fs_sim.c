@@ -242,6 +242,7 @@ static int sim_space(struct fs *fs, const char *path, struct fs_space *out, stru
     if (!rc) {
         out->total_bytes = s->capacity ? s->capacity : INT64_C(1) << 40;
         out->avail_bytes = out->total_bytes > s->used ? out->total_bytes - s->used : 0;
+        out->free_bytes = out->avail_bytes;
     }
     pthread_mutex_unlock(&s->lock);
     return rc;

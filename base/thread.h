@@ -14,7 +14,7 @@ struct worker {
     uv_cond_t cond;
     bool woken, stopping, started;
     const char *name;
-    int64_t idle_ms;
+    int64_t idle_ms; /* step() may change it: how long to wait after it said "nothing to do" */
     bool (*step)(void *arg); /* a bounded batch; true when there is more to do */
     void *arg;
 };

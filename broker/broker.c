@@ -113,6 +113,19 @@ static int open_store(struct broker *b, struct err *e)
     so.transfer_bytes_max = c->transfer_bytes_max;
     so.filter_scan_bytes = c->filter_scan_bytes;
     so.check_crc_on_recover = c->check_crc_on_recover;
+    so.file_reserved_ms = c->file_reserved_hours * 3600 * 1000;
+    so.clean_interval_ms = c->clean_interval;
+    so.clean_log_pause_ms = c->clean_log_pause;
+    so.clean_cq_pause_ms = c->clean_cq_pause;
+    so.clean_batch = c->clean_batch;
+    so.disk_used_max = c->disk_used_max;
+    so.disk_clean_forcibly = c->disk_clean_forcibly;
+    so.disk_warning = c->disk_warning;
+    so.clean_forcibly = c->clean_forcibly;
+    so.keep_from = 0; /* everything, until the service loop knows what is undecided */
+    const int rc = store_hours_parse(c->delete_when, &so.delete_hours, e);
+    if (rc != 0)
+        return rc;
     so.delay_level_ms = b->delay_level_ms;
     so.delay_level_n = b->delay_level_n;
     so.fs = b->fs;

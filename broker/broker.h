@@ -24,7 +24,7 @@ struct service { /* the service loop: timers, files, name servers */
     struct submitter submit; /* tx and delay put through it */
     struct rpc *rpc;         /* to name servers */
     struct rng rng;
-    uv_timer_t persist_timer, expire_timer;
+    uv_timer_t persist_timer, expire_timer, keep_timer;
     bool timed; /* the timers exist */
     struct turn_hook commit_hook; /* writes config files once a turn, then frees the requests */
     struct list jobs;             /* ensure.c: created, not yet written */

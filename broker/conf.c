@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "proto/names.h"
+#include "store/store.h"
 
 static const char *const flush_disk_names[] = {"ASYNC_FLUSH", "SYNC_FLUSH", NULL};
 static const char *const log_level_names[] = {"DEBUG", "INFO", "WARN", "ERROR",
@@ -171,6 +172,28 @@ static int check_namesrv(const char *list, struct err *e)
     return 0;
 }
 
+/* Source: CleanCommitLogService of 5.5.0, which moves ratios into these ranges without a word. */
+static void clamp_ratio(int32_t *ratio, const char *key, int32_t lo, int32_t hi,
+                        void (*note)(void *, const char *), void *arg)
+{
+    const int32_t used = *ratio < lo ? lo : *ratio > hi ? hi : *ratio;
+    if (used == *ratio)
+        return;
+    char text[160];
+    snprintf(text, sizeof text, "%s=%d is not between %d and %d: %d is used", key, *ratio, lo, hi,
+             used);
+    *ratio = used;
+    if (note)
+        note(arg, text);
+}
+
+static void clamp_ratios(struct broker_conf *c, void (*note)(void *, const char *), void *arg)
+{
+    clamp_ratio(&c->disk_used_max, "diskMaxUsedSpaceRatio", 10, 95, note, arg);
+    clamp_ratio(&c->disk_clean_forcibly, "diskSpaceCleanForciblyRatio", 30, 85, note, arg);
+    clamp_ratio(&c->disk_warning, "diskSpaceWarningLevelRatio", 35, 90, note, arg);
+}
+
 static int check_names(const struct broker_conf *c, struct err *e)
 {
     int rc = topic_name_check(slice_str(c->broker_name), e);
@@ -201,6 +224,9 @@ int broker_conf_finish(struct broker_conf *c, struct err *e)
         int n = delay_levels_parse(c->message_delay_level, levels, e);
         rc = n < 0 ? n : 0;
     }
+    uint32_t hours;
+    if (rc == 0)
+        rc = store_hours_parse(c->delete_when, &hours, e);
     int64_t record_max = (int64_t)c->max_message_size + 64 * 1024;
     if (rc == 0 && c->commitlog_file_size < record_max)
         rc = err_set(e, E_INVAL,
@@ -238,6 +264,8 @@ int broker_conf_load(struct broker_conf *c, const char *path, const char *namesr
         rc = conf_set(&broker_conf_table, c, "namesrvAddr", namesrv, "-n", e);
     else if (rc == 0 && !c->namesrv_addr && env && *env)
         rc = conf_set(&broker_conf_table, c, "namesrvAddr", env, "NAMESRV_ADDR", e);
+    if (rc == 0)
+        clamp_ratios(c, note, arg);
     return rc == 0 ? broker_conf_finish(c, e) : rc;
 }
 

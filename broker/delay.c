@@ -319,6 +319,23 @@ void delay_begin(struct broker *b)
     uv_timer_start(&b->delay->flush, on_flush, period, period);
 }
 
+int64_t delay_needed_from(struct broker *b)
+{
+    const struct delay *d = b->delay;
+    int64_t needed = INT64_MAX;
+    for (int i = 0; i < d->level_n; i++) {
+        const struct level *const l = d->levels[i];
+        int64_t min, max;
+        struct store_unit u;
+        store_queue_range(b->store, SLICE_LIT(TOPIC_SCHEDULE), queue_of(l), &min, &max);
+        const int64_t at = l->next > min ? l->next : min;
+        if (store_units(b->store, SLICE_LIT(TOPIC_SCHEDULE), queue_of(l), at, &u, 1) == 1 &&
+            u.phys_offset < needed)
+            needed = u.phys_offset;
+    }
+    return needed;
+}
+
 void delay_stop(struct broker *b)
 {
     struct delay *d = b->delay;

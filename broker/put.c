@@ -108,6 +108,7 @@ static enum put_status status_of_store(enum store_status s)
     case STORE_FLUSH_TIMEOUT: return PUT_FLUSH_TIMEOUT;
     case STORE_TOO_BIG: return PUT_ILLEGAL;
     case STORE_NO_FILE: return PUT_NO_FILE;
+    case STORE_DISK_FULL: return PUT_DISK_FULL;
     case STORE_FAILED:
     case STORE_CLOSED: return PUT_UNAVAILABLE;
     }

@@ -16,6 +16,7 @@ enum put_status {
     PUT_ILLEGAL,            /* MESSAGE_ILLEGAL */
     PUT_PROPERTIES_TOO_BIG, /* PROPERTIES_SIZE_EXCEEDED */
     PUT_UNAVAILABLE,        /* SERVICE_NOT_AVAILABLE: store FAILED or closed, broker stopping */
+    PUT_DISK_FULL,          /* SERVICE_NOT_AVAILABLE: above diskSpaceWarningLevelRatio */
     PUT_NO_FILE,            /* CREATE_MAPPED_FILE_FAILED */
     PUT_TIMER_DISABLED,     /* WHEEL_TIMER_NOT_ENABLE */
     PUT_NO_MEMORY,          /* UNKNOWN_ERROR */
@@ -55,7 +56,7 @@ struct put {
     void (*done)(struct put *p);
     /* Out, valid in done() and until put_release. */
     enum put_status status; /* PUT_OK, PUT_FLUSH_TIMEOUT, PUT_ILLEGAL (record too big for the
-                             * store), PUT_UNAVAILABLE, PUT_NO_FILE */
+                             * store), PUT_UNAVAILABLE, PUT_DISK_FULL, PUT_NO_FILE */
     int64_t queue_offset, phys_offset, store_timestamp; /* of the first record */
     int64_t *phys_offsets;   /* batches: of each record */
     struct slice properties; /* as stored; null for a batch */

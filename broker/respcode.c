@@ -2,7 +2,7 @@
  *
  * Source: SendMessageProcessor.handlePutMessageResult, PutMessageStatus of 5.5.0. Our remarks keep
  * the leading text that people search for, and add what this broker knows: the reason of a FAILED
- * store. */
+ * store, the ratios of a full disk. */
 #include "broker/respcode.h"
 
 #include <stdio.h>
@@ -19,8 +19,10 @@ static const struct {
     [PUT_ILLEGAL] = {"MESSAGE_ILLEGAL", RESP_MESSAGE_ILLEGAL, NULL},
     [PUT_PROPERTIES_TOO_BIG] = {"PROPERTIES_SIZE_EXCEEDED", RESP_MESSAGE_ILLEGAL, NULL},
     [PUT_UNAVAILABLE] = {"SERVICE_NOT_AVAILABLE", RESP_SERVICE_NOT_AVAILABLE, NULL},
+    [PUT_DISK_FULL] = {"SERVICE_NOT_AVAILABLE", RESP_SERVICE_NOT_AVAILABLE, NULL},
     [PUT_NO_FILE] = {"CREATE_MAPPED_FILE_FAILED", RESP_SYSTEM_ERROR,
-                     "create mapped file failed, server is busy or broken."},
+                     "create mapped file failed, server is busy or broken. The next commit log file "
+                     "could not be created: check the free space of the data directory."},
     [PUT_TIMER_DISABLED] = {"WHEEL_TIMER_NOT_ENABLE", RESP_SYSTEM_ERROR,
                             "accurate timer message is not enabled, timerWheelEnable is false"},
     [PUT_NO_MEMORY] = {"UNKNOWN_ERROR", RESP_SYSTEM_ERROR,
@@ -31,6 +33,12 @@ int32_t respcode_of_put(const struct broker *b, enum put_status s, char *remark,
 {
     if (table[s].remark)
         snprintf(remark, cap, "%s", table[s].remark);
+    else if (s == PUT_DISK_FULL)
+        snprintf(remark, cap,
+                 "service not available now. The broker's disk is full: more than %d percent of it "
+                 "are used (diskSpaceWarningLevelRatio). Free space; sends are accepted again at %d "
+                 "percent (diskSpaceCleanForciblyRatio).",
+                 b->conf->disk_warning, b->conf->disk_clean_forcibly);
     else if (s != PUT_UNAVAILABLE)
         snprintf(remark, cap,
                  "the message is illegal, maybe msg body or properties length not matched. "

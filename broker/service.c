@@ -15,14 +15,16 @@
 
 #include "base/log.h"
 #include "broker/client_mgr.h"
+#include "broker/delay.h"
 #include "broker/group.h"
 #include "broker/lock.h"
 #include "broker/offset.h"
 #include "broker/persist.h"
 #include "broker/register.h"
 #include "broker/topic.h"
+#include "broker/tx.h"
 
-enum { EXPIRE_PERIOD_MS = 10 * 1000 };
+enum { EXPIRE_PERIOD_MS = 10 * 1000, KEEP_PERIOD_MS = 1000 };
 
 static void run_then(struct req *r)
 {
@@ -188,12 +190,26 @@ static void timer(struct broker *b, uv_timer_t *t, uv_timer_cb cb, int64_t perio
     MQ_ASSERT(rc == 0); /* fails only for bad arguments */
 }
 
+/* Tells retention what is still needed. Whatever becomes visible after the first line is not looked
+ * at, hence needed. */
+static void on_keep(uv_timer_t *t)
+{
+    struct broker *b = t->data;
+    struct store_stats stats;
+    store_stats_get(b->store, &stats);
+    int64_t keep = stats.log_visible;
+    const int64_t tx = tx_needed_from(b), delayed = delay_needed_from(b);
+    keep = tx < keep ? tx : keep;
+    store_keep_from(b->store, delayed < keep ? delayed : keep);
+}
+
 static void begin(void *arg)
 {
     struct start *st = arg;
     struct broker *b = st->b;
     timer(b, &b->service.persist_timer, on_persist, b->conf->flush_consumer_offset_interval);
     timer(b, &b->service.expire_timer, on_expire, EXPIRE_PERIOD_MS);
+    timer(b, &b->service.keep_timer, on_keep, KEEP_PERIOD_MS);
     b->service.timed = true;
     st->rc = registrar_start(b, st->e);
 }
@@ -224,6 +240,7 @@ static void end(void *arg)
     if (s->timed) {
         uv_close((uv_handle_t *)&s->persist_timer, NULL);
         uv_close((uv_handle_t *)&s->expire_timer, NULL);
+        uv_close((uv_handle_t *)&s->keep_timer, NULL);
     }
     registrar_stop(en->b, goodbye, en);
 }

@@ -21,5 +21,7 @@ void on_end_transaction(struct req *r); /* code 37, any network loop */
  * complete. free: after the submitters are drained; any thread. */
 int tx_start(struct broker *b, struct err *e) HP_MUST_USE;
 void tx_begin(struct broker *b);
+/* Physical offset of the oldest half message that may be undecided; INT64_MAX: none. Service loop. */
+int64_t tx_needed_from(struct broker *b);
 void tx_stop(struct broker *b);
 void tx_free(struct broker *b);

@@ -15,6 +15,7 @@
  *
  * Failure modes, in the order in which they can happen:
  *   bad append             STORE_TOO_BIG, nothing written, the rest of the batch goes on
+ *   disk above its level   STORE_DISK_FULL, nothing written (retention.c decides)
  *   no next file           STORE_NO_FILE for what does not fit the current one; not sticky
  *   no memory              STORE_NO_FILE likewise, found out before anything is written
  *   the write fails        FAILED for good: this part of the batch and everything after it; parts
@@ -115,6 +116,8 @@ static enum store_status prepare_one(struct store *st, struct append *a)
         return STORE_CLOSED;
     if (!records_whole(a) || !within_limits(st, a))
         return STORE_TOO_BIG;
+    if (atomic_load_explicit(&st->retention.full, memory_order_relaxed))
+        return STORE_DISK_FULL;
     if (a->no_queue)
         return STORE_OK;
     struct err e;

@@ -255,6 +255,40 @@ int commitlog_sync(struct commitlog *l, int64_t from, int64_t to, struct err *e)
     return 0;
 }
 
+bool commitlog_oldest(struct commitlog *l, struct store_file **first, struct store_file **second)
+{
+    uv_rwlock_rdlock(&l->files_lock);
+    const bool two = l->file_n >= 2;
+    if (two) {
+        *first = store_file_ref(l->files[0]);
+        *second = store_file_ref(l->files[1]);
+    }
+    uv_rwlock_rdunlock(&l->files_lock);
+    return two;
+}
+
+/* The name goes first, durably, before the list forgets the file: a failure leaves the file where it
+ * was, to be tried again, and the next file is not touched before, so no crash can leave a hole. */
+int commitlog_remove_first(struct commitlog *l, struct err *e)
+{
+    uv_rwlock_rdlock(&l->files_lock);
+    struct store_file *f = l->files[0];
+    uv_rwlock_rdunlock(&l->files_lock);
+    int rc = l->fs->unlink(l->fs, f->path, e);
+    if (!rc || rc == E_NOTFOUND)
+        rc = l->fs->dirsync(l->fs, l->dir, e);
+    if (rc)
+        return rc;
+    uv_rwlock_wrlock(&l->files_lock);
+    MQ_ASSERT(l->file_n >= 2);
+    atomic_store(&l->min, l->files[1]->start);
+    l->file_n--;
+    memmove(l->files, l->files + 1, (size_t)l->file_n * sizeof *l->files);
+    uv_rwlock_wrunlock(&l->files_lock);
+    store_file_unref(f);
+    return 0;
+}
+
 /* Durably, one by one and from the end: a crash in between must not leave a hole. */
 static int remove_last_file(struct commitlog *l, struct err *e)
 {

@@ -170,3 +170,13 @@ bool store_step_deadlines(struct store *st)
 {
     return deadlines_step(st);
 }
+
+bool store_step_space(struct store *st)
+{
+    return space_step(st);
+}
+
+bool store_step_clean(struct store *st)
+{
+    return clean_step(st);
+}

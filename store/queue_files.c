@@ -33,7 +33,7 @@ static struct queue_fd *lookup(struct store_queue *q, int64_t start)
 {
     LIST_FOREACH(it, &q->fds) {
         struct queue_fd *fd = LIST_ENTRY(it, struct queue_fd, of_queue);
-        if (fd->start == start) {
+        if (fd->start == start && !fd->dropped) {
             fd->users++;
             list_remove(&fd->lru);
             list_push_front(&q->table->lru, &fd->lru);
@@ -76,6 +76,13 @@ static int open_file(struct store_queue *q, int64_t start, bool create, struct f
     return rc;
 }
 
+static void forget(struct queue_table *t, struct queue_fd *fd)
+{
+    list_remove(&fd->lru);
+    list_remove(&fd->of_queue);
+    t->fd_n--;
+}
+
 /* Unlinks the oldest idle descriptor beyond the bound; the caller closes it without the lock. */
 static struct queue_fd *pick_victim(struct queue_table *t)
 {
@@ -84,9 +91,7 @@ static struct queue_fd *pick_victim(struct queue_table *t)
     for (struct list *it = t->lru.prev; it != &t->lru; it = it->prev) {
         struct queue_fd *fd = LIST_ENTRY(it, struct queue_fd, lru);
         if (!fd->users) {
-            list_remove(&fd->lru);
-            list_remove(&fd->of_queue);
-            t->fd_n--;
+            forget(t, fd);
             return fd;
         }
     }
@@ -141,9 +146,26 @@ int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue
 
 void queue_fd_put(struct store_queue *q, struct queue_fd *fd)
 {
-    uv_mutex_lock(&q->table->fds_lock);
-    fd->users--;
-    uv_mutex_unlock(&q->table->fds_lock);
+    struct queue_table *t = q->table;
+    uv_mutex_lock(&t->fds_lock);
+    const bool close = !--fd->users && fd->dropped;
+    if (close)
+        forget(t, fd);
+    uv_mutex_unlock(&t->fds_lock);
+    if (close)
+        fd_free(t, fd);
+}
+
+void queue_fd_drop(struct store_queue *q, int64_t start)
+{
+    struct queue_table *t = q->table;
+    uv_mutex_lock(&t->fds_lock);
+    struct queue_fd *fd = lookup(q, start);
+    if (fd)
+        fd->dropped = true;
+    uv_mutex_unlock(&t->fds_lock);
+    if (fd)
+        queue_fd_put(q, fd);
 }
 
 void queue_fds_close(struct store_queue *q)

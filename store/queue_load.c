@@ -1,7 +1,8 @@
-/* Consume queue files at start-up: find them, find their ends, cut what cannot be trusted.
+/* Consume queue files at start-up: find them, find their ends, cut what cannot be trusted; and at run
+ * time, their front: the minimum follows the log's, files in front of it go.
  *
- * Owns: nothing; part of recovery (recover.c drives it).
- * Runs on: store_open, alone.
+ * Owns: nothing; part of recovery (recover.c drives it) and of retention (retention.c).
+ * Runs on: store_open, alone; queue_find_min and queue_remove_expired also on the cleaner.
  *
  * Happy path: every <TOPIC>/<QUEUE ID> directory with files becomes a queue that begins with its first
  * file and ends behind the last valid unit (phys >= 0 and size > 0) of its last file, found by
@@ -220,7 +221,8 @@ int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
     while (!rc && end > q->min) {
         struct queue_unit u;
         rc = queue_unit_at(q, end - 1, &u, e);
-        if (rc || unit_is_blank(&u) || record_there(q, &u))
+        /* A record that retention removed says nothing: its queue offset stays taken. */
+        if (rc || unit_is_blank(&u) || u.phys_offset < atomic_load(&q->table->st->log.min) || record_there(q, &u))
             break;
         end--;
     }
@@ -249,6 +251,7 @@ int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e)
 {
     const int64_t pos = offset * CQ_UNIT_SIZE, start = pos / q->table->file_size * q->table->file_size;
     set_range(q, offset, offset);
+    q->files_from = start;
     int rc = remove_files_from(q, 0, e);
     if (!rc && pos > start)
         rc = fill_blank(q, start, pos - start, e);
@@ -258,12 +261,48 @@ int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e)
 int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e)
 {
     struct queue_unit u;
-    if (q->min == q->max)
+    int64_t min, max;
+    queue_range(q, &min, &max);
+    if (min == max)
         return 0;
-    int rc = queue_unit_at(q, q->min, &u, e);
+    int rc = queue_unit_at(q, min, &u, e);
     if (rc || !is_expired(&u, log_min))
         return rc;
-    return bisect(q, q->min, q->max, is_expired, log_min, &q->min, e);
+    rc = bisect(q, min, max, is_expired, log_min, &min, e);
+    if (rc)
+        return rc;
+    uv_mutex_lock(&q->lock);
+    q->min = min;
+    uv_mutex_unlock(&q->lock);
+    return 0;
+}
+
+int queue_remove_expired(struct store_queue *q, bool *removed, struct err *e)
+{
+    struct queue_table *t = q->table;
+    *removed = false;
+    uv_mutex_lock(&q->lock);
+    const int64_t end = q->files_from + t->file_size;
+    const bool expired = !q->gone && end <= q->min * CQ_UNIT_SIZE && end < q->written * CQ_UNIT_SIZE;
+    uv_mutex_unlock(&q->lock);
+    if (!expired)
+        return 0;
+    char *dir = queue_dir(q), *path = dir ? path_join_start(dir, q->files_from) : NULL;
+    int rc = path ? 0 : err_set(e, E_NOMEM, "clean consume queue");
+    if (!rc)
+        rc = t->fs->unlink(t->fs, path, e);
+    if (!rc)
+        queue_fd_drop(q, q->files_from); /* a reader that still has it open keeps the space until it is done */
+    if (!rc || rc == E_NOTFOUND)
+        rc = t->fs->dirsync(t->fs, dir, e);
+    if (!rc) {
+        *removed = true;
+        LOGI("store.clean", "file=%s text=\"consume queue file removed\"", path);
+        q->files_from = end;
+    }
+    free(path);
+    free(dir);
+    return rc;
 }
 
 /* ---- loading ---- */
@@ -411,6 +450,7 @@ static int load_queue(struct queue_table *t, const char *topic_dir, struct slice
         rc = queue_open(t, topic, id, &q, e);
     if (!rc && q) {
         q->has_dir = true;
+        q->files_from = run.first;
         q->damaged = run.damaged;
         q->suspect = run.suspect;
         rc = remove_files_from(q, run.first + (int64_t)run.n * t->file_size, e);

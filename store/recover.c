@@ -139,7 +139,7 @@ static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
         const int rc = queue_unit_at(q, at, &u, e);
         if (rc)
             return rc;
-        if (unit_is_blank(&u))
+        if (unit_is_blank(&u) || u.phys_offset < atomic_load(&q->table->st->log.min))
             return 0;
         if (record_there(q, &u)) {
             *phys = u.phys_offset;

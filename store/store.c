@@ -14,8 +14,8 @@
  *   <root>/commitlog/    commitlog.c
  *   <root>/consumequeue/ queue.c
  *
- * Threads: flusher (flush_step), cq flusher (cq_flush_step), allocator (allocate_step), and in
- * FLUSH_SYNC the deadline watch (deadlines_step). With `manual` none of them: tests call the steps.
+ * Threads: flusher (flush_step), cq flusher (cq_flush_step), allocator (allocate_step), space watch
+ * (space_step), cleaner (clean_step), and in FLUSH_SYNC the deadline watch (deadlines_step). With `manual` none of them: tests call the steps.
  *
  * Failure modes: each step of open has its place in open_parts' ladder; `abort` stays, so the next
  * open recovers as after a crash. Close in FAILED state, or when the last sync fails: `abort` stays.
@@ -31,6 +31,8 @@
 
 #include "base/log.h"
 #include "store/store_priv.h"
+
+enum { SPACE_WATCH_MS = 1000 };
 
 static const int64_t default_delays_ms[] = {
     1000,   5000,   10000,  30000,  60000,  120000, 180000,  240000,  300000,
@@ -52,6 +54,17 @@ void store_opts_defaults(struct store_opts *o)
         .transfer_bytes_max = 256 * 1024,
         .filter_scan_bytes = 16000,
         .check_crc_on_recover = true,
+        .file_reserved_ms = INT64_C(72) * 3600 * 1000,
+        .delete_hours = 1u << 4,
+        .clean_interval_ms = 10000,
+        .clean_log_pause_ms = 100,
+        .clean_cq_pause_ms = 100,
+        .clean_batch = 10,
+        .disk_used_max = 75,
+        .disk_clean_forcibly = 85,
+        .disk_warning = 90,
+        .clean_forcibly = true,
+        .keep_from = INT64_MAX,
         .delay_level_ms = default_delays_ms,
         .delay_level_n = (int)(sizeof default_delays_ms / sizeof *default_delays_ms),
     };
@@ -85,6 +98,14 @@ static int check_opts(const struct store_opts *o, struct err *e)
         {"maxTransferCountOnMessageInMemory", o->transfer_count_max, 1, INT32_MAX},
         {"maxTransferBytesOnMessageInMemory", o->transfer_bytes_max, 1, INT32_MAX},
         {"maxFilterMessageSize", o->filter_scan_bytes, CQ_UNIT_SIZE, INT32_MAX},
+        {"fileReservedTime (ms)", o->file_reserved_ms, 0, INT64_MAX / 2},
+        {"cleanResourceInterval", o->clean_interval_ms, 1, INT32_MAX},
+        {"deleteCommitLogFilesInterval", o->clean_log_pause_ms, 0, INT32_MAX},
+        {"deleteConsumeQueueFilesInterval", o->clean_cq_pause_ms, 0, INT32_MAX},
+        {"deleteFileBatchMax", o->clean_batch, 1, INT32_MAX},
+        {"diskMaxUsedSpaceRatio", o->disk_used_max, 0, 100},
+        {"diskSpaceCleanForciblyRatio", o->disk_clean_forcibly, 0, 100},
+        {"diskSpaceWarningLevelRatio", o->disk_warning, 0, 100},
     };
     if (!o->root_dir || !*o->root_dir)
         return err_set(e, E_INVAL, "storePathRootDir is not set");
@@ -190,6 +211,8 @@ static int mark_stopped(struct store *st, struct err *e)
 
 static void stop_workers(struct store *st)
 {
+    worker_stop(&st->cleaner);
+    worker_stop(&st->space_watch);
     worker_stop(&st->allocator);
     worker_stop(&st->flusher);
     worker_stop(&st->deadlines);
@@ -206,6 +229,10 @@ static int start_workers(struct store *st, struct err *e)
         rc = worker_start(&st->cq_flusher, "store-cq", st->o.cq_flush_interval_ms, cq_flush_step, st, e);
     if (!rc)
         rc = worker_start(&st->allocator, "store-alloc", -1, allocate_step, st, e);
+    if (!rc)
+        rc = worker_start(&st->space_watch, "store-space", SPACE_WATCH_MS, space_step, st, e);
+    if (!rc)
+        rc = worker_start(&st->cleaner, "store-clean", st->o.clean_interval_ms, clean_step, st, e);
     if (!rc && sync) {
         /* Often enough to be late by a twentieth, seldom enough to cost nothing. */
         int64_t every = st->o.sync_flush_timeout_ms / 20;
@@ -226,8 +253,10 @@ static int open_recovered(struct store *st, struct store_recovery *found, struct
         rc = queue_table_load(&st->queues, found->clean, e);
     if (!rc)
         rc = recover(st, found, e);
-    if (!rc)
+    if (!rc) {
+        retention_init(st);
         rc = start_workers(st, e);
+    }
     return rc;
 }
 
@@ -332,6 +361,7 @@ int store_close(struct store *st, struct err *e)
     if (rc)
         err_wrap(e, rc, "close store %s", st->root);
     struct fs *fs = st->fs;
+    retention_fini(st);
     visibility_fini(&st->vis);
     queue_table_fini(&st->queues);
     commitlog_fini(&st->log);
@@ -356,6 +386,8 @@ void store_stats_get(struct store *st, struct store_stats *out)
         .syncs = atomic_load(&st->syncs),
         .sync_ns = atomic_load(&st->sync_ns),
         .writes = atomic_load(&st->writes),
+        .disk_used = atomic_load(&st->retention.used),
+        .disk_full = atomic_load(&st->retention.full),
     };
     uv_mutex_lock(&st->fail_lock);
     out->failed = atomic_load(&st->failed);

@@ -52,6 +52,18 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t transfer_bytes_max;   /* maxTransferBytesOnMessageInMemory */
     int32_t filter_scan_bytes;    /* maxFilterMessageSize: consume queue bytes scanned per get */
     bool check_crc_on_recover;    /* checkCRCOnRecover */
+    /* retention (retention.c); percentages are of the file system that holds the log or the root */
+    int64_t file_reserved_ms;     /* fileReservedTime, there in hours */
+    uint32_t delete_hours;        /* deleteWhen: bit h = hour h of local time; store_hours_parse */
+    int64_t clean_interval_ms;    /* cleanResourceInterval */
+    int64_t clean_log_pause_ms;   /* deleteCommitLogFilesInterval */
+    int64_t clean_cq_pause_ms;    /* deleteConsumeQueueFilesInterval */
+    int32_t clean_batch;          /* deleteFileBatchMax */
+    int32_t disk_used_max;        /* diskMaxUsedSpaceRatio */
+    int32_t disk_clean_forcibly;  /* diskSpaceCleanForciblyRatio */
+    int32_t disk_warning;         /* diskSpaceWarningLevelRatio */
+    bool clean_forcibly;          /* cleanFileForciblyEnable */
+    int64_t keep_from;            /* as if store_keep_from had been called */
     const int64_t *delay_level_ms; /* [0] is level 1; messageDelayLevel */
     int delay_level_n;
     struct fs *fs;                /* NULL = fs_real */
@@ -88,7 +100,8 @@ enum store_status {
     STORE_TOO_BIG,       /* over the limits, or not whole records of a legal topic: nothing written */
     STORE_FAILED,        /* FAILED state: nothing promised */
     STORE_NO_FILE,       /* the next log file could not be created (disk full): nothing written */
-    STORE_CLOSED
+    STORE_CLOSED,
+    STORE_DISK_FULL      /* above diskSpaceWarningLevelRatio: nothing written; not sticky */
 };
 
 struct store_port {      /* one submitting thread's gate; embed it */
@@ -202,9 +215,18 @@ void store_each_queue(struct store *st, void (*each)(void *arg, struct slice top
  * retention: a crash soon after may bring the youngest of them back under their old offsets. */
 int store_delete_topic(struct store *st, struct slice topic, struct err *e) HP_MUST_USE;
 
+/* --- retention --- */
+/* "04" or "4;16": hours of the day. E_INVAL. */
+int store_hours_parse(const char *text, uint32_t *hours, struct err *e) HP_MUST_USE;
+/* Any thread: log files that reach to phys_offset or beyond are still needed. Retention leaves them,
+ * unless the disk is above its warning level and cleanFileForciblyEnable is on. */
+void store_keep_from(struct store *st, int64_t phys_offset);
+
 struct store_stats {
     int64_t log_min, log_wrote, log_flushed, log_visible; /* offsets */
     uint64_t appends, records, bytes, syncs, sync_ns, writes;
+    int32_t disk_used; /* percent, rounded up, at the last look */
+    bool disk_full;    /* appends get STORE_DISK_FULL */
     bool failed;
     char failed_reason[256];
 };
@@ -215,3 +237,5 @@ bool store_step_flush(struct store *st);
 bool store_step_cq_flush(struct store *st);
 bool store_step_allocate(struct store *st);
 bool store_step_deadlines(struct store *st); /* FLUSH_SYNC: completes appends past syncFlushTimeout */
+bool store_step_space(struct store *st);
+bool store_step_clean(struct store *st);

@@ -30,6 +30,7 @@ struct store_file {
     struct fs_file *f;
     char *map; /* [0, size), read-only */
     int64_t start, size;
+    int64_t last_ts; /* store time of its last record; 0 until the cleaner looked it up */
     atomic_int refs;
     char path[];
 };
@@ -93,6 +94,11 @@ int commitlog_roll(struct commitlog *l, struct err *e) HP_MUST_USE;
 /* Creates the next file when the tail is more than half full. Returns whether it did. */
 bool commitlog_allocate_ahead(struct commitlog *l);
 void commitlog_drop_ahead(struct commitlog *l); /* removes the unused next file */
+/* The first two files with references, under the list's lock; false when there are fewer. */
+bool commitlog_oldest(struct commitlog *l, struct store_file **first, struct store_file **second);
+/* Removes the first file, durably; there must be two. Its mapping lives as long as references to it.
+ * Only the cleaner calls this. */
+int commitlog_remove_first(struct commitlog *l, struct err *e) HP_MUST_USE;
 /* Syncs the files that hold [from, to). */
 int commitlog_sync(struct commitlog *l, int64_t from, int64_t to, struct err *e) HP_MUST_USE;
 /* Recovery: makes `end` the end: removes files behind it, zeros the rest of its file when cut_tail,
@@ -124,6 +130,7 @@ struct store_queue {
     struct list dirty_link; /* dirty_lock */
     struct list fds;        /* fds.lock: open files of this queue */
     bool has_dir;           /* io_lock */
+    int64_t files_from;     /* io_lock: start byte of the oldest file */
     bool damaged;           /* recovery: the files cannot be complete */
     bool suspect;           /* recovery: the last file was empty, as after a crash, or after a loss */
     uint16_t topic_n;
@@ -135,6 +142,7 @@ struct queue_fd { /* an open consume queue file in the cache */
     int64_t start; /* byte offset of the file in its queue */
     struct fs_file *f;
     int users;
+    bool dropped; /* its file is removed: closed with its last user */
 };
 
 struct queue_table {
@@ -181,6 +189,7 @@ bool queue_release_tail(struct store_queue *q);
 /* queue_files.c: files of queues, opened through a bounded cache */
 int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e) HP_MUST_USE;
 void queue_fd_put(struct store_queue *q, struct queue_fd *fd);
+void queue_fd_drop(struct store_queue *q, int64_t start); /* its file is removed */
 void queue_fds_close(struct store_queue *q);
 char *queue_dir(const struct store_queue *q); /* malloc; NULL when memory is out */
 
@@ -211,8 +220,10 @@ int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
 int queue_cut(struct store_queue *q, int64_t offset, struct err *e) HP_MUST_USE;
 /* Drops all units; the queue begins and ends at `offset`. */
 int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e) HP_MUST_USE;
-/* Moves min to the first unit whose record is still in the log. */
+/* Moves min to the first unit whose record is still in the log. Any thread, but one at a time. */
 int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e) HP_MUST_USE;
+/* Removes the oldest file when min is behind it and it is not the last one. One file at most. */
+int queue_remove_expired(struct store_queue *q, bool *removed, struct err *e) HP_MUST_USE;
 static inline bool unit_is_blank(const struct queue_unit *u) { return u->size == CQ_BLANK_SIZE; }
 
 /* ---- dispatch.c: from written records to visible units ---- */
@@ -259,6 +270,30 @@ struct checkpoint {
 int checkpoint_load(struct store *st, struct err *e) HP_MUST_USE; /* absent or short: zeros */
 int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, struct err *e) HP_MUST_USE;
 
+/* ---- retention.c ---- */
+
+struct retention {
+    atomic_bool full;
+    atomic_int used;           /* percent; -1 before the first look */
+    _Atomic int64_t keep_from;
+    bool watch_blind;          /* watch only: the last look failed */
+    /* the cleaner's */
+    int64_t next_ms;           /* monotonic: nothing to do before */
+    int budget;                /* log files that the running round may still remove */
+    bool in_round;
+    int64_t held_told;         /* start of the held file that was reported */
+    bool queues_tried;         /* in the running round */
+    bool queues_failed;        /* one at least, in the running pass */
+    int64_t queues_min;        /* queues were cleaned up to this log minimum */
+    int64_t queues_target;     /* and are being cleaned up to this one */
+    struct store_queue **todo; /* references */
+    size_t todo_n, todo_i;
+};
+void retention_init(struct store *st); /* looks at the disk once */
+void retention_fini(struct store *st);
+bool space_step(void *st);
+bool clean_step(void *st);
+
 /* ---- recover.c ---- */
 
 int recover(struct store *st, struct store_recovery *found, struct err *e) HP_MUST_USE;
@@ -277,7 +312,8 @@ struct store {
     struct visibility vis;
     struct queue_table queues;
     struct checkpoint checkpoint; /* the cq flush worker's, after open */
-    struct worker flusher, deadlines, cq_flusher, allocator;
+    struct worker flusher, deadlines, cq_flusher, allocator, space_watch, cleaner;
+    struct retention retention;
     bool sync_broken;       /* flusher only: a sync failed, none is tried again */
     int64_t last_flush_ms;  /* flusher only */
     atomic_bool failed, fail_reported, closing;

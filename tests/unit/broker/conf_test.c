@@ -50,13 +50,54 @@ static void misspelt_size_keys_are_taken_and_unknown_ones_named_with_a_guess(voi
     (void)state;
     struct broker_conf c;
     struct err e;
-    assert_ok(load(&c, "mapedFileSizeCommitLog=16777216\nflushDiskTyp=SYNC_FLUSH\ndeleteWhen=04\n",
+    assert_ok(load(&c, "mapedFileSizeCommitLog=16777216\nflushDiskTyp=SYNC_FLUSH\ntimerWheelEnable=true\n",
                    NULL, &e),
               &e);
     assert_int_equal(c.commitlog_file_size, 16777216);
     assert_int_equal(c.flush_disk_type, FLUSH_DISK_ASYNC);
     assert_contains(notes, "flushDiskType");
-    assert_contains(notes, "deleteWhen");
+    assert_contains(notes, "timerWheelEnable");
+    broker_conf_free(&c);
+}
+
+static void ratios_are_moved_into_the_range_of_the_real_broker_and_that_is_said_once(void **state)
+{
+    (void)state;
+    struct broker_conf c;
+    struct err e;
+    assert_ok(load(&c, "diskMaxUsedSpaceRatio=5\ndiskSpaceCleanForciblyRatio=86\n"
+                   "diskSpaceWarningLevelRatio=100\n", NULL, &e), &e);
+    assert_int_equal(c.disk_used_max, 10);
+    assert_int_equal(c.disk_clean_forcibly, 85);
+    assert_int_equal(c.disk_warning, 90);
+    assert_contains(notes, "diskMaxUsedSpaceRatio=5 is not between 10 and 95: 10 is used");
+    assert_contains(notes, "diskSpaceCleanForciblyRatio=86 is not between 30 and 85: 85 is used");
+    assert_contains(notes, "diskSpaceWarningLevelRatio=100 is not between 35 and 90: 90 is used");
+    broker_conf_free(&c);
+    assert_ok(load(&c, "diskMaxUsedSpaceRatio=95\ndiskSpaceCleanForciblyRatio=30\n"
+                   "diskSpaceWarningLevelRatio=35\n", NULL, &e), &e);
+    assert_int_equal(c.disk_used_max, 95);
+    assert_int_equal(c.disk_clean_forcibly, 30);
+    assert_int_equal(c.disk_warning, 35);
+    assert_null(strstr(notes, "Ratio"));
+    broker_conf_free(&c);
+}
+
+static void retention_keys_are_read_and_bad_hours_refused(void **state)
+{
+    (void)state;
+    struct broker_conf c;
+    struct err e;
+    assert_ok(load(&c, "fileReservedTime=48\ndeleteWhen=04;16\ndeleteFileBatchMax=3\n"
+                   "cleanFileForciblyEnable=false\n", NULL, &e), &e);
+    assert_int_equal(c.file_reserved_hours, 48);
+    assert_string_equal(c.delete_when, "04;16");
+    assert_int_equal(c.clean_batch, 3);
+    assert_false(c.clean_forcibly);
+    broker_conf_free(&c);
+    assert_int_equal(load(&c, "deleteWhen=25\n", NULL, &e), E_INVAL);
+    assert_contains(e.text, "deleteWhen=25");
+    assert_contains(e.text, "00 to 23");
     broker_conf_free(&c);
 }
 
@@ -176,6 +217,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_set_gets_upstreams_default_or_the_machines),
         cmocka_unit_test(misspelt_size_keys_are_taken_and_unknown_ones_named_with_a_guess),
+        cmocka_unit_test(ratios_are_moved_into_the_range_of_the_real_broker_and_that_is_said_once),
+        cmocka_unit_test(retention_keys_are_read_and_bad_hours_refused),
         cmocka_unit_test(unsafe_settings_are_refused_with_the_reason),
         cmocka_unit_test(the_safe_value_of_an_unsafe_key_is_accepted),
         cmocka_unit_test(bad_values_name_line_key_and_what_would_be_right),

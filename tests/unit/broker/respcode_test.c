@@ -18,6 +18,7 @@ static void every_put_status_has_the_code_and_name_of_the_real_broker(void **sta
         {PUT_ILLEGAL, 13, "MESSAGE_ILLEGAL"},
         {PUT_PROPERTIES_TOO_BIG, 13, "PROPERTIES_SIZE_EXCEEDED"},
         {PUT_UNAVAILABLE, 14, "SERVICE_NOT_AVAILABLE"},
+        {PUT_DISK_FULL, 14, "SERVICE_NOT_AVAILABLE"},
         {PUT_NO_FILE, 1, "CREATE_MAPPED_FILE_FAILED"},
         {PUT_TIMER_DISABLED, 1, "WHEEL_TIMER_NOT_ENABLE"},
         {PUT_NO_MEMORY, 1, "UNKNOWN_ERROR"}};
@@ -53,6 +54,17 @@ static void a_failed_store_tells_its_reason(void **state)
     assert_contains(remark, "sync of file 7: I/O error");
 }
 
+static void a_full_disk_tells_its_ratios(void **state)
+{
+    (void)state;
+    char remark[400];
+    const struct broker_conf ratios = {.disk_warning = 88, .disk_clean_forcibly = 81};
+    struct broker b = {.conf = &ratios};
+    respcode_of_put(&b, PUT_DISK_FULL, remark, sizeof remark);
+    assert_contains(remark, "service not available now. The broker's disk is full: more than 88 percent");
+    assert_contains(remark, "accepted again at 81 percent");
+}
+
 static void errors_map_to_codes_that_clients_know(void **state)
 {
     (void)state;
@@ -70,6 +82,7 @@ int main(void)
         cmocka_unit_test(every_put_status_has_the_code_and_name_of_the_real_broker),
         cmocka_unit_test(the_limit_in_the_remark_is_the_configured_one),
         cmocka_unit_test(a_failed_store_tells_its_reason),
+        cmocka_unit_test(a_full_disk_tells_its_ratios),
         cmocka_unit_test(errors_map_to_codes_that_clients_know),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
