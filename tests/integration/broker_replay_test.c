@@ -67,6 +67,8 @@ static const struct replay_tolerance tolerances[] = {
      "known failure 27: the queue begins at 0, we answer 0"},
     {RC_PULL_MESSAGE, "4.9.7", "code", "25", NULL,
      "there the pull overtook its heartbeat in another thread pool"},
+    {RC_QUERY_MESSAGE, NULL, "indexLastUpdateTimestamp", NULL, NULL, CLOCK},
+    {RC_QUERY_MESSAGE, NULL, "indexLastUpdatePhyoffset", NULL, NULL, "an offset of the run"},
     {215, NULL, "code", NULL, "3", NOT_SERVED},
     {325, NULL, "code", NULL, "3", NOT_SERVED},
     {370, NULL, "code", NULL, "3", NOT_SERVED},
