@@ -9,7 +9,7 @@
  * Source: IndexService.buildIndex. Only visible records are read, so no answer can name a record that
  * is less durable than its mode promises.
  *
- * Happy path: read up to STEP_RECORDS records from the mapped log, add their items; every SAVE_MS
+ * Happy path: read up to STEP_RECORDS records from the log, add their items; every SAVE_MS
  * sync the items and write the index's state (index_state.c). A full file is completed with its
  * slots, synced, and the next one begins; its last time goes to the checkpoint.
  *
@@ -38,7 +38,8 @@
 
 #include "base/log.h"
 
-enum { STEP_RECORDS = 256, SAVE_MS = 10000, RETRY_MS = 10000, CLOSE_MS = 3000, NAME_LEN = 17 };
+enum { STEP_RECORDS = 256, SAVE_MS = 10000, RETRY_MS = 10000, CLOSE_MS = 3000, NAME_LEN = 17,
+       READ_BYTES = 256 * 1024 };
 
 int index_init(struct index *ix, struct store *st, struct err *e)
 {
@@ -46,6 +47,7 @@ int index_init(struct index *ix, struct store *st, struct err *e)
     atomic_store(&ix->indexed, -1);
     list_init(&ix->queries);
     buf_init(&ix->key, 0);
+    buf_init(&ix->log, 0);
     if (uv_mutex_init(&ix->lock))
         return err_set(e, E_NOMEM, "open index: cannot create a lock");
     ix->dir = path_join(st->root, "index");
@@ -62,6 +64,7 @@ void index_fini(struct index *ix)
         index_file_close(ix->files[i]);
     free(ix->files);
     buf_free(&ix->key);
+    buf_free(&ix->log);
     free(ix->dir);
     free(ix->state_path);
     uv_mutex_destroy(&ix->lock);
@@ -248,24 +251,77 @@ static int add_record(struct index *ix, const struct message *m, struct err *e)
     return rc;
 }
 
+/* Reads [pos, ...) of a log file, `want` bytes at most, into the buffer. Not through the mapping: every
+ * page of the log would stay with the process for its keys alone. */
+static int read_log(struct index *ix, const struct store_file *f, int64_t pos, int64_t want, struct slice *out,
+                    struct err *e)
+{
+    buf_clear(&ix->log);
+    char *p = buf_extend(&ix->log, (size_t)want);
+    if (!p)
+        return err_set(e, E_NOMEM, "index: no memory to read %lld bytes of the log", (long long)want);
+    const ssize_t n = f->fs->pread(f->f, p, (size_t)want, pos - f->start, e);
+    if (n < 0)
+        return (int)n;
+    *out = slice_of(p, (size_t)n);
+    return 0;
+}
+
+/* Adds the whole records at the start of `bytes`, *left of them at most. *used: their size. *need: that
+ * of the first one that is not whole; 0: the file's last record is behind us; -1: no record follows. */
+static int add_records(struct index *ix, int64_t pos, struct slice bytes, int *left, int64_t *used, int64_t *need,
+                       struct err *e)
+{
+    *used = 0;
+    *need = -1;
+    while (*left > 0 && *used < (int64_t)bytes.n) {
+        struct message m;
+        const struct slice rest = slice_of(bytes.p + *used, bytes.n - (size_t)*used);
+        int rc = message_decode(rest, 0, &m, NULL);
+        if (rc) {
+            if (rest.n < MESSAGE_BLANK_SIZE || rc == E_NOTFOUND)
+                *need = 0;
+            else if (rc == E_AGAIN)
+                *need = (int64_t)be32_get(rest.p);
+            return 0;
+        }
+        m.phys_offset = pos + *used;
+        rc = add_record(ix, &m, e);
+        if (rc)
+            return rc;
+        *used += m.total_size;
+        atomic_store_explicit(&ix->indexed, pos + *used, memory_order_release);
+        --*left;
+    }
+    return 0;
+}
+
 /* Adds up to *left records of one log file. */
 static int add_from(struct index *ix, const struct store_file *f, int64_t visible, int *left, struct err *e)
 {
-    int64_t pos = atomic_load_explicit(&ix->indexed, memory_order_relaxed);
-    const int64_t end = f->start + f->size;
-    for (; *left > 0 && pos < visible && pos < end; --*left) {
-        struct message m;
-        int rc = end - pos < MESSAGE_BLANK_SIZE
-                     ? E_NOTFOUND
-                     : message_decode(slice_of(f->map + (pos - f->start), (size_t)(end - pos)), 0, &m, NULL);
-        if (rc && rc != E_NOTFOUND)
+    const int64_t file_end = f->start + f->size, end = file_end < visible ? file_end : visible;
+    int64_t pos = atomic_load_explicit(&ix->indexed, memory_order_relaxed), want = READ_BYTES;
+    while (*left > 0 && pos < end) {
+        struct slice bytes;
+        int64_t used, need;
+        const int64_t n = want < end - pos ? want : end - pos;
+        int rc = read_log(ix, f, pos, n, &bytes, e);
+        if (!rc)
+            rc = add_records(ix, pos, bytes, left, &used, &need, e);
+        if (rc)
+            return rc;
+        pos += used;
+        want = READ_BYTES;
+        if (used)
+            continue;
+        if (need > n && need <= end - pos) {
+            want = need; /* one record larger than the buffer */
+            continue;
+        }
+        if (need)
             LOGW("index.skip", "file=%s physOffset=%lld text=\"no record here: the rest of the file is not "
                  "indexed\"", f->path, (long long)pos);
-        if (!rc)
-            m.phys_offset = pos;
-        if (!rc && (rc = add_record(ix, &m, e)))
-            return rc;
-        pos = rc ? end : pos + m.total_size;
+        pos = end;
         atomic_store_explicit(&ix->indexed, pos, memory_order_release);
     }
     return 0;
@@ -286,6 +342,8 @@ static int advance(struct index *ix, bool *more, struct err *e)
         rc = add_from(ix, f, visible, &left, e);
         store_file_unref(f);
     }
+    if (ix->log.cap > 2 * READ_BYTES) /* a large record is rare: its memory goes again */
+        buf_free(&ix->log);
     *more = left <= 0;
     return rc;
 }

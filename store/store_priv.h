@@ -323,7 +323,7 @@ struct index {
     int64_t saved_pos;
     bool saved_slots;
     int64_t retry_ms, flush_ms, closing_ms;
-    struct buf key;
+    struct buf key, log;
 };
 
 int index_init(struct index *ix, struct store *st, struct err *e) HP_MUST_USE;

@@ -13,8 +13,12 @@ static void nothing_done(struct append *a)
     (void)a;
 }
 
+static size_t body_size = 1;
+
 static int64_t put(struct store_fixture *f, const char *topic, const char *uniq, const char *keys, int32_t sys_flag)
 {
+    char *body = calloc(1, body_size);
+    assert_non_null(body);
     struct buf props, record;
     buf_init(&props, 0);
     buf_init(&record, 0);
@@ -25,7 +29,7 @@ static int64_t put(struct store_fixture *f, const char *topic, const char *uniq,
     struct message m = {.body_crc = -1, .sys_flag = sys_flag,
                         .born_host = {.addr = {10, 0, 0, 1}, .len = 4, .port = 1},
                         .store_host = {.addr = {10, 0, 0, 2}, .len = 4, .port = 2},
-                        .topic = slice_str(topic), .body = SLICE_LIT("b"), .properties = buf_slice(&props)};
+                        .topic = slice_str(topic), .body = slice_of(body, body_size), .properties = buf_slice(&props)};
     size_t size;
     assert_int_equal(message_prepare(&m, &size), 0);
     message_encode(&m, buf_extend(&record, size), size);
@@ -37,6 +41,7 @@ static int64_t put(struct store_fixture *f, const char *topic, const char *uniq,
     }
     store_port_drain(&f->port, 0);
     assert_int_equal(a.status, STORE_OK);
+    free(body);
     buf_free(&record);
     buf_free(&props);
     return a.phys_offset;
@@ -276,6 +281,23 @@ static void files_roll_and_every_key_stays_found(void **state)
     fixture_fini(&f);
 }
 
+static void records_of_any_size_are_indexed(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.commitlog_file_size = 1 << 20;
+    fixture_open(&f);
+    static const size_t sizes[] = {1, 260000, 262144, 700000, 400000, 1, 900000, 3};
+    for (int i = 0; i < 8; i++) { /* more than a read, more than the rest of a file */
+        body_size = sizes[i];
+        put_numbered(&f, i, i + 1);
+    }
+    body_size = 1;
+    assert_all_found(&f, 0, 8);
+    fixture_fini(&f);
+}
+
 static void a_file_has_upstreams_bytes(void **state)
 {
     (void)state;
@@ -503,6 +525,7 @@ int main(void)
         cmocka_unit_test(rollback_records_are_not_indexed_and_prepared_ones_are),
         cmocka_unit_test(without_an_index_a_query_is_told_so),
         cmocka_unit_test(files_roll_and_every_key_stays_found),
+        cmocka_unit_test(records_of_any_size_are_indexed),
         cmocka_unit_test(a_file_has_upstreams_bytes),
         cmocka_unit_test(an_index_that_was_deleted_is_built_anew),
         cmocka_unit_test(damaged_files_are_built_anew),
