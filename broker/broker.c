@@ -112,6 +112,9 @@ static int open_store(struct broker *b, struct err *e)
     so.transfer_count_max = c->transfer_count_max;
     so.transfer_bytes_max = c->transfer_bytes_max;
     so.filter_scan_bytes = c->filter_scan_bytes;
+    so.index_enable = c->index_enable;
+    so.index_slots = c->index_slots;
+    so.index_items = c->index_items;
     so.check_crc_on_recover = c->check_crc_on_recover;
     so.file_reserved_ms = c->file_reserved_hours * 3600 * 1000;
     so.clean_interval_ms = c->clean_interval;

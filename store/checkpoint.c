@@ -6,7 +6,7 @@
  *   offset  size  (big-endian, milliseconds or bytes)                          written here
  *        0     8  store time up to which the commit log is on disk             yes
  *        8     8  store time up to which every consume queue unit is on disk   yes
- *       16     8  newest time in a full index file                             kept as found
+ *       16     8  newest time in a full index file that is on disk             yes
  *       24     8  offset that a master has flushed (replicas)                  kept as found
  *       32     8  confirmed offset (controller mode)                           kept as found
  *       40  4056  zeros
@@ -46,16 +46,18 @@ int checkpoint_load(struct store *st, struct err *e)
         LOGW("store.repair", "file=checkpoint size=%zd expected=%d", n, CHECKPOINT_SIZE);
     st->checkpoint = (struct checkpoint){field(page, 0), field(page, 1), field(page, 2), field(page, 3),
                                          field(page, 4)};
+    atomic_store(&st->index.safe_ts, st->checkpoint.index_ts);
     return 0;
 }
 
 int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, struct err *e)
 {
     struct checkpoint *c = &st->checkpoint;
-    if (c->physic_ts == physic_ts && c->logics_ts == logics_ts)
+    const int64_t index_ts = atomic_load(&st->index.safe_ts);
+    if (c->physic_ts == physic_ts && c->logics_ts == logics_ts && c->index_ts == index_ts)
         return 0;
     char page[CHECKPOINT_SIZE] = {0};
-    const int64_t fields[] = {physic_ts, logics_ts, c->index_ts, c->master_flushed, c->confirm_phys};
+    const int64_t fields[] = {physic_ts, logics_ts, index_ts, c->master_flushed, c->confirm_phys};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         be64_put(page + i * 8, (uint64_t)fields[i]);
     int rc = FAILPOINT(FP_STORE_CHECKPOINT);
@@ -68,5 +70,6 @@ int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, stru
         return rc;
     c->physic_ts = physic_ts;
     c->logics_ts = logics_ts;
+    c->index_ts = index_ts;
     return 0;
 }

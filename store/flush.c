@@ -166,6 +166,11 @@ bool store_step_allocate(struct store *st)
     return allocate_step(st);
 }
 
+bool store_step_index(struct store *st)
+{
+    return index_step(st);
+}
+
 bool store_step_deadlines(struct store *st)
 {
     return deadlines_step(st);

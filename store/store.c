@@ -13,9 +13,12 @@
  *   <root>/checkpoint    checkpoint.c
  *   <root>/commitlog/    commitlog.c
  *   <root>/consumequeue/ queue.c
+ *   <root>/index/        index.c
+ *   <root>/indexCheckpoint  index_state.c
  *
- * Threads: flusher (flush_step), cq flusher (cq_flush_step), allocator (allocate_step), space watch
- * (space_step), cleaner (clean_step), and in FLUSH_SYNC the deadline watch (deadlines_step). With `manual` none of them: tests call the steps.
+ * Threads: flusher (flush_step), cq flusher (cq_flush_step), allocator (allocate_step), indexer
+ * (index_step), space watch (space_step), cleaner (clean_step), and in FLUSH_SYNC the deadline watch
+ * (deadlines_step). With `manual` none of them: tests call the steps.
  *
  * Failure modes: each step of open has its place in open_parts' ladder; `abort` stays, so the next
  * open recovers as after a crash. Close in FAILED state, or when the last sync fails: `abort` stays.
@@ -65,6 +68,9 @@ void store_opts_defaults(struct store_opts *o)
         .disk_warning = 90,
         .clean_forcibly = true,
         .keep_from = INT64_MAX,
+        .index_enable = true,
+        .index_slots = 5000000,
+        .index_items = 20000000,
         .delay_level_ms = default_delays_ms,
         .delay_level_n = (int)(sizeof default_delays_ms / sizeof *default_delays_ms),
     };
@@ -97,6 +103,8 @@ static int check_opts(const struct store_opts *o, struct err *e)
         {"maxMessageSize", o->max_message_size, 1, INT32_MAX - RECORD_SLACK},
         {"maxTransferCountOnMessageInMemory", o->transfer_count_max, 1, INT32_MAX},
         {"maxTransferBytesOnMessageInMemory", o->transfer_bytes_max, 1, INT32_MAX},
+        {"maxHashSlotNum", o->index_slots, 1, INT32_MAX},
+        {"maxIndexNum", o->index_items, 2, INT32_MAX},
         {"maxFilterMessageSize", o->filter_scan_bytes, CQ_UNIT_SIZE, INT32_MAX},
         {"fileReservedTime (ms)", o->file_reserved_ms, 0, INT64_MAX / 2},
         {"cleanResourceInterval", o->clean_interval_ms, 1, INT32_MAX},
@@ -216,6 +224,7 @@ static void stop_workers(struct store *st)
     worker_stop(&st->allocator);
     worker_stop(&st->flusher);
     worker_stop(&st->deadlines);
+    worker_stop(&st->indexer);
     worker_stop(&st->cq_flusher);
 }
 
@@ -227,6 +236,8 @@ static int start_workers(struct store *st, struct err *e)
     int rc = worker_start(&st->flusher, "store-flush", sync ? -1 : st->o.flush_interval_ms, flush_step, st, e);
     if (!rc)
         rc = worker_start(&st->cq_flusher, "store-cq", st->o.cq_flush_interval_ms, cq_flush_step, st, e);
+    if (!rc && st->o.index_enable)
+        rc = worker_start(&st->indexer, "store-index", INDEX_IDLE_MS, index_step, st, e);
     if (!rc)
         rc = worker_start(&st->allocator, "store-alloc", -1, allocate_step, st, e);
     if (!rc)
@@ -255,6 +266,7 @@ static int open_recovered(struct store *st, struct store_recovery *found, struct
         rc = recover(st, found, e);
     if (!rc) {
         retention_init(st);
+        index_start(&st->index, found->clean);
         rc = start_workers(st, e);
     }
     return rc;
@@ -281,12 +293,17 @@ static int open_parts(struct store *st, struct store_recovery *found, struct err
     rc = queue_table_init(&st->queues, st, e);
     if (rc)
         goto err_visibility;
-    rc = open_recovered(st, found, e);
+    rc = index_init(&st->index, st, e);
     if (rc)
         goto err_queues;
+    rc = open_recovered(st, found, e);
+    if (rc)
+        goto err_index;
     found->elapsed_ms = clock_mono(st->clock) - began;
     return 0;
 
+err_index:
+    index_fini(&st->index);
 err_queues:
     queue_table_fini(&st->queues);
 err_visibility:
@@ -338,8 +355,6 @@ err_store:
 
 static int close_cleanly(struct store *st, struct err *e)
 {
-    while (flush_step(st)) {
-    }
     if (atomic_load(&st->failed))
         return err_set(e, E_FAILED, "%s", st->failed_reason);
     int rc = queue_table_flush_all(&st->queues, e);
@@ -357,11 +372,15 @@ int store_close(struct store *st, struct err *e)
     MQ_ASSERT(!atomic_load(&st->ports));
     atomic_store(&st->closing, true);
     stop_workers(st);
+    while (flush_step(st)) {
+    }
+    index_close(&st->index);
     const int rc = close_cleanly(st, e);
     if (rc)
         err_wrap(e, rc, "close store %s", st->root);
     struct fs *fs = st->fs;
     retention_fini(st);
+    index_fini(&st->index);
     visibility_fini(&st->vis);
     queue_table_fini(&st->queues);
     commitlog_fini(&st->log);
@@ -380,6 +399,7 @@ void store_stats_get(struct store *st, struct store_stats *out)
         .log_wrote = atomic_load(&st->log.wrote),
         .log_flushed = atomic_load(&st->log.flushed),
         .log_visible = atomic_load(&st->vis.offset),
+        .indexed = atomic_load(&st->index.indexed),
         .appends = atomic_load(&st->appends),
         .records = atomic_load(&st->records),
         .bytes = atomic_load(&st->bytes),

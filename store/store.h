@@ -64,6 +64,9 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t disk_warning;         /* diskSpaceWarningLevelRatio */
     bool clean_forcibly;          /* cleanFileForciblyEnable */
     int64_t keep_from;            /* as if store_keep_from had been called */
+    bool index_enable;            /* messageIndexEnable */
+    int32_t index_slots;          /* maxHashSlotNum: of one index file */
+    int32_t index_items;          /* maxIndexNum: an index file holds one entry less */
     const int64_t *delay_level_ms; /* [0] is level 1; messageDelayLevel */
     int delay_level_n;
     struct fs *fs;                /* NULL = fs_real */
@@ -201,6 +204,27 @@ struct store_view { /* one record, pinned */
 int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store_view *out, struct err *e) HP_MUST_USE;
 void store_view_release(struct store_view *v);
 
+struct store_query { /* by key; embed it */
+    /* in; the slices are borrowed until done() */
+    struct slice topic, key; /* a word of KEYS, or UNIQ_KEY */
+    int64_t begin_ms, end_ms; /* store times, both inclusive */
+    struct store_view *views; /* room for `max` of them; the first n are to be released */
+    int32_t max;
+    int64_t bytes_max;        /* no more records once this many bytes were found */
+    /* out */
+    int32_t n;                /* the newest ones, in log order */
+    int64_t last_timestamp, last_phys; /* of the newest index entry; 0 when nothing was found */
+    void (*done)(struct store_query *q); /* on the index worker, once; must not block */
+    /* internal */
+    struct list link;
+    int64_t upto, deadline_ms;
+};
+/* Finds what was visible when it was asked, and perhaps younger messages. While the index is far
+ * behind (it is being rebuilt) the answer comes after a second with what is there by then. A key is
+ * compared on the record, so equal hashes find nothing foreign. E_NOTFOUND: no index is kept
+ * (messageIndexEnable=false); E_BUSY: too many queries wait. Then done() is not called. Any thread. */
+int store_query(struct store *st, struct store_query *q, struct err *e) HP_MUST_USE;
+
 /* Oldest readable and next visible offset; 0, 0 for a queue that does not exist. */
 void store_queue_range(struct store *st, struct slice topic, int32_t queue_id, int64_t *min, int64_t *max);
 enum store_boundary { BOUNDARY_LOWER, BOUNDARY_UPPER };
@@ -224,6 +248,7 @@ void store_keep_from(struct store *st, int64_t phys_offset);
 
 struct store_stats {
     int64_t log_min, log_wrote, log_flushed, log_visible; /* offsets */
+    int64_t indexed; /* records below are in the index; -1: there is none, or it is not open yet */
     uint64_t appends, records, bytes, syncs, sync_ns, writes;
     int32_t disk_used; /* percent, rounded up, at the last look */
     bool disk_full;    /* appends get STORE_DISK_FULL */
@@ -236,6 +261,7 @@ void store_stats_get(struct store *st, struct store_stats *out);
 bool store_step_flush(struct store *st);
 bool store_step_cq_flush(struct store *st);
 bool store_step_allocate(struct store *st);
+bool store_step_index(struct store *st);
 bool store_step_deadlines(struct store *st); /* FLUSH_SYNC: completes appends past syncFlushTimeout */
 bool store_step_space(struct store *st);
 bool store_step_clean(struct store *st);

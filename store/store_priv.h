@@ -294,6 +294,97 @@ void retention_fini(struct store *st);
 bool space_step(void *st);
 bool clean_step(void *st);
 
+/* ---- index_file.c: one index file, used by the index worker alone ---- */
+
+enum { INDEX_HEADER_SIZE = 40, INDEX_SLOT_SIZE = 4, INDEX_ITEM_SIZE = 20 };
+
+struct index_header {
+    int64_t begin_ts, end_ts, begin_phys, end_phys;
+    int32_t slots_used, count; /* number of the next item; the first is 1 */
+};
+struct index_item {
+    int32_t hash, seconds, prev;
+    int64_t phys;
+};
+struct index_file {
+    struct fs *fs;
+    struct fs_file *f;
+    int64_t name; /* yyyyMMddHHmmssSSS as a number */
+    int32_t slot_n, item_max;
+    struct index_header h;
+    int32_t *slots;  /* of the file that grows; NULL: they are on disk, complete */
+    char *tail;      /* encoded items [written, h.count) */
+    int32_t written;
+    char *path;
+};
+
+/* A new file of full size, sparse. E_EXISTS, E_NOSPC, E_IO, E_NOMEM. */
+int index_file_create(struct fs *fs, const char *dir, int64_t name, int32_t slot_n, int32_t item_max,
+                      struct index_file **out, struct err *e) HP_MUST_USE;
+/* E_CORRUPT: its size or header is impossible (text says which). */
+int index_file_load(struct fs *fs, const char *dir, int64_t name, int32_t slot_n, int32_t item_max,
+                    struct index_file **out, struct err *e) HP_MUST_USE;
+void index_file_close(struct index_file *f); /* what is not written is lost */
+static inline bool index_file_full(const struct index_file *f) { return f->h.count >= f->item_max; }
+/* Makes a loaded file grow again: it ends before item `count` and before the first item at or behind
+ * phys_max. `trusted`: its slots are complete; otherwise, and when it got shorter, they are made anew
+ * from the items. */
+int index_file_reopen(struct index_file *f, int32_t count, int64_t phys_max, bool trusted, struct err *e) HP_MUST_USE;
+/* Adds an item; not when it is full. Errors of the write of earlier items: nothing was added. */
+int index_file_add(struct index_file *f, int32_t hash, int64_t phys, int64_t ts, struct err *e) HP_MUST_USE;
+int index_file_write(struct index_file *f, struct err *e) HP_MUST_USE; /* items and header, no sync */
+int index_file_write_slots(struct index_file *f, struct err *e) HP_MUST_USE;
+/* The newest item of the hash's slot; 0: none. E_CORRUPT: the number is impossible. */
+int index_file_first(struct index_file *f, int32_t hash, int32_t *out, struct err *e) HP_MUST_USE;
+int index_file_item(struct index_file *f, int32_t i, struct index_item *out, struct err *e) HP_MUST_USE;
+int32_t index_hash(struct slice topic_and_key); /* "topic#key" */
+
+/* ---- index.c, index_query.c ---- */
+
+struct index {
+    struct store *st;
+    char *dir, *state_path;
+    uv_mutex_t lock;      /* guards the next two */
+    struct list queries;
+    int32_t query_n;
+    _Atomic int64_t indexed;  /* records below have all their items in the files; -1: not open yet */
+    _Atomic int64_t safe_ts;  /* newest time in a full, synced file: the checkpoint's index time */
+    /* the index worker's */
+    struct index_file **files; /* ascending; only the last one grows */
+    int file_n, file_cap;
+    int64_t log_end;          /* at store_open */
+    bool clean;
+    bool opened, stopped, failing; /* stopped: a sync failed, nothing is written any more */
+    int64_t saved_pos;
+    bool saved_slots;
+    int64_t retry_ms, flush_ms, closing_ms;
+    struct buf key, log;
+};
+
+int index_init(struct index *ix, struct store *st, struct err *e) HP_MUST_USE;
+void index_start(struct index *ix, bool clean); /* after recovery */
+void index_close(struct index *ix); /* saves; answers what waits */
+void index_fini(struct index *ix);
+enum { INDEX_IDLE_MS = 20 };
+bool index_step(void *st);
+/* Fills the outputs of a query from the files as they are. E_CORRUPT: damage was found; the file and
+ * those after it are gone and their records are indexed again. */
+int index_lookup(struct index *ix, struct store_query *q, struct err *e) HP_MUST_USE;
+/* Answers the queries whose records are indexed, or whose time is over; `all`: every one. True when
+ * indexing must go on first. */
+bool index_serve(struct index *ix, bool all);
+void index_drop_from(struct index *ix, int i); /* removes files[i...]; indexing goes on behind files[i-1] */
+
+/* index_state.c: the file that says how much of the index is on disk */
+struct index_state {
+    int64_t name, phys; /* the last file (0: none); records below phys are indexed */
+    int32_t count;      /* its next item number */
+    bool slots;         /* its slots are on disk, complete */
+};
+/* E_NOTFOUND: no such file. E_CORRUPT: not a whole one (logged). */
+int index_state_load(struct index *ix, struct index_state *s, struct err *e) HP_MUST_USE;
+int index_state_save(struct index *ix, const struct index_state *s, struct err *e) HP_MUST_USE;
+
 /* ---- recover.c ---- */
 
 int recover(struct store *st, struct store_recovery *found, struct err *e) HP_MUST_USE;
@@ -311,8 +402,9 @@ struct store {
     struct commitlog log;
     struct visibility vis;
     struct queue_table queues;
+    struct index index;
     struct checkpoint checkpoint; /* the cq flush worker's, after open */
-    struct worker flusher, deadlines, cq_flusher, allocator, space_watch, cleaner;
+    struct worker flusher, deadlines, cq_flusher, allocator, indexer, space_watch, cleaner;
     struct retention retention;
     bool sync_broken;       /* flusher only: a sync failed, none is tried again */
     int64_t last_flush_ms;  /* flusher only */

@@ -41,6 +41,8 @@ void fixture_init(struct store_fixture *f, enum flush_mode mode)
     f->o.root_dir = "/store";
     f->o.commitlog_file_size = 64 * 1024;
     f->o.cq_file_size = 1000;
+    f->o.index_slots = 40;
+    f->o.index_items = 160;
     f->o.flush_mode = mode;
     f->o.fs = &f->fault.fs;
     f->o.clock = &f->clock.base;

@@ -5,7 +5,7 @@
  *
  * What depends on the recording's own run is carried over: physical offsets and message ids in
  * later requests are replaced by those our broker answered with; long polls wait at most
- * suspend_cap_ms. What may differ in an answer, and why, is the caller's table; nothing else. */
+ * suspend_cap_ms; queries by key end now. What may differ in an answer, and why, is the caller's table; nothing else. */
 #include "base/buf.h"
 #include "tests/support/golden.h"
 
