@@ -113,6 +113,7 @@ static int open_store(struct broker *b, struct err *e)
     so.transfer_bytes_max = c->transfer_bytes_max;
     so.filter_scan_bytes = c->filter_scan_bytes;
     so.check_crc_on_recover = c->check_crc_on_recover;
+    so.force_verify_prop_crc = c->force_verify_prop_crc;
     so.delay_level_ms = b->delay_level_ms;
     so.delay_level_n = b->delay_level_n;
     so.fs = b->fs;

@@ -52,6 +52,7 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t transfer_bytes_max;   /* maxTransferBytesOnMessageInMemory */
     int32_t filter_scan_bytes;    /* maxFilterMessageSize: consume queue bytes scanned per get */
     bool check_crc_on_recover;    /* checkCRCOnRecover */
+    bool force_verify_prop_crc;   /* forceVerifyPropCRC: recovery refuses records without checksum */
     const int64_t *delay_level_ms; /* [0] is level 1; messageDelayLevel */
     int delay_level_n;
     struct fs *fs;                /* NULL = fs_real */
@@ -108,7 +109,8 @@ struct append {
     struct list link;
     /* in */
     char *records;       /* record_n encoded records back to back (message_encode), all of this topic
-                            and queue; borrowed until done(); offsets and store time are patched in */
+                            and queue; borrowed until done(); offsets and store time are patched in,
+                            and the checksum where a record ends with that property */
     size_t size;
     int32_t record_n;    /* more than one: a batch, never split over two files */
     struct slice topic;  /* borrowed until done() */
