@@ -399,6 +399,7 @@ stop_by() {
     if [[ $1 == TERM ]]; then
         stop_process "$2" 60
     else
+        disown "$2" # or bash reports the kill
         stop "$2"
     fi
     wait "$2" 2>/dev/null
