@@ -116,6 +116,7 @@ static int open_store(struct broker *b, struct err *e)
     so.index_slots = c->index_slots;
     so.index_items = c->index_items;
     so.check_crc_on_recover = c->check_crc_on_recover;
+    so.force_verify_prop_crc = c->force_verify_prop_crc;
     so.file_reserved_ms = c->file_reserved_hours * 3600 * 1000;
     so.clean_interval_ms = c->clean_interval;
     so.clean_log_pause_ms = c->clean_log_pause;

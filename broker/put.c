@@ -2,8 +2,9 @@
  *
  * Runs on: the thread of the submitter, which is a network loop or the service loop.
  *
- * Happy path: put_start looks at DELAY (and, if it is set, redirects to the schedule topic),
- * computes the record size, allocates one block for record, topic and tag codes, encodes, and
+ * Happy path: put_start takes away the checksum of another record (properties travel: a message
+ * given back, committed or sent on brings those of the record it was read from), looks at DELAY
+ * (and, if it is set, redirects to the schedule topic), computes the record size, allocates one block for record, topic and tag codes, encodes, and
  * queues an append. At the end of the loop's turn the hook (rank 0) submits everything queued as
  * one batch. When the record is as durable as the flush mode says, on_appended runs on the same
  * thread, fills the results and calls the put's done().
@@ -14,7 +15,9 @@
  * Invariants
  * 1. inflight counts puts between a PUT_OK of put_start and the end of done().
  * 2. What the caller passed is not touched after put_start: the block owns copies.
- * 3. A stopped submitter starts nothing, so inflight reaches zero. */
+ * 3. A stopped submitter starts nothing, so inflight reaches zero.
+ * 4. No property of the checksum's name reaches the store but the one that message_patch fills in:
+ *    recovery would take another one for damage. */
 #include "broker/put.h"
 
 #include <stdio.h>
@@ -225,7 +228,8 @@ static enum put_status put_single(struct submitter *s, struct put *p, struct mes
                                   int32_t level)
 {
     size_t size;
-    if (m->properties.n > MESSAGE_PROPERTIES_MAX)
+    const size_t stored = message_properties_size(m);
+    if (stored > MESSAGE_PROPERTIES_MAX)
         return PUT_PROPERTIES_TOO_BIG;
     m->body_crc = -1;
     if (message_prepare(m, &size) != 0)
@@ -234,7 +238,7 @@ static enum put_status put_single(struct submitter *s, struct put *p, struct mes
     if (!p->memory)
         return PUT_NO_MEMORY;
     message_encode(m, p->memory, size);
-    p->properties = slice_of(p->memory + size - m->properties.n, m->properties.n);
+    p->properties = slice_of(p->memory + size - stored, m->properties.n);
     p->phys_offsets = NULL;
     p->append = (struct append){.tags_code = tags_code(m->properties), .delay_level = level,
                                 .no_queue = !delayable(m)};
@@ -256,7 +260,7 @@ static enum put_status batch_size(const struct put *p, struct message *m, size_t
     for (int i = 0; i < p->item_n; i++) {
         size_t size;
         batch_item_apply(m, &p->items[i]);
-        if (m->properties.n > MESSAGE_PROPERTIES_MAX)
+        if (message_properties_size(m) > MESSAGE_PROPERTIES_MAX)
             return PUT_PROPERTIES_TOO_BIG;
         if (message_prepare(m, &size) != 0 || size > INT32_MAX - *total)
             return PUT_ILLEGAL;
@@ -294,17 +298,52 @@ static enum put_status put_batch(struct submitter *s, struct put *p, struct mess
     return PUT_OK;
 }
 
-enum put_status put_start(struct submitter *s, struct put *p)
+/* The bytes of the name; more than the property itself may hold them. */
+static bool mentions_crc(struct slice props)
+{
+    return props.n && memmem(props.p, props.n, PROP_CRC32, sizeof PROP_CRC32 - 1);
+}
+
+static const char *const crc_only[] = {PROP_CRC32, NULL};
+
+/* put_batch with items whose properties went through props_str_copy_without. */
+static enum put_status put_clean_batch(struct submitter *s, struct put *p, struct message *m)
+{
+    const struct batch_item *const given = p->items;
+    struct batch_item *const clean = malloc((size_t)p->item_n * sizeof *clean);
+    struct buf props;
+    buf_init(&props, 0);
+    for (int i = 0; clean && i < p->item_n; i++) {
+        const size_t before = props.n;
+        clean[i] = given[i];
+        props_str_copy_without(&props, given[i].properties, crc_only);
+        clean[i].properties.n = props.n - before;
+    }
+    enum put_status st = PUT_NO_MEMORY;
+    if (clean && !buf_error(&props)) {
+        const char *at = props.p;
+        for (int i = 0; i < p->item_n; at += clean[i++].properties.n)
+            clean[i].properties.p = at;
+        p->items = clean;
+        st = put_batch(s, p, m);
+        p->items = given;
+    }
+    buf_free(&props);
+    free(clean);
+    return st;
+}
+
+static enum put_status put_items(struct submitter *s, struct put *p, struct message *m)
+{
+    for (int i = 0; i < p->item_n; i++)
+        if (mentions_crc(p->items[i].properties))
+            return put_clean_batch(s, p, m);
+    return put_batch(s, p, m);
+}
+
+static enum put_status put_message(struct submitter *s, struct put *p, struct message m)
 {
     const struct broker *b = s->broker;
-    if (s->stopped || b->failed)
-        return PUT_UNAVAILABLE;
-    struct message m = p->msg;
-    m.store_host = b->store_host;
-    if (!topic_fits(m.topic) || m.body.n > (size_t)b->conf->max_message_size)
-        return PUT_ILLEGAL;
-    if (p->items)
-        return put_batch(s, p, &m);
     if (p->no_delay || !delayable(&m))
         return put_single(s, p, &m, 0);
     int32_t level = delay_level(b, m.properties);
@@ -318,6 +357,29 @@ enum put_status put_start(struct submitter *s, struct put *p)
     enum put_status st = rc == 0          ? put_single(s, p, &m, level)
                          : rc == E_TOOBIG ? PUT_PROPERTIES_TOO_BIG
                                           : PUT_NO_MEMORY;
+    buf_free(&props);
+    return st;
+}
+
+enum put_status put_start(struct submitter *s, struct put *p)
+{
+    const struct broker *b = s->broker;
+    if (s->stopped || b->failed)
+        return PUT_UNAVAILABLE;
+    struct message m = p->msg;
+    m.store_host = b->store_host;
+    m.prop_crc = b->conf->append_prop_crc;
+    if (!topic_fits(m.topic) || m.body.n > (size_t)b->conf->max_message_size)
+        return PUT_ILLEGAL;
+    if (p->items)
+        return put_items(s, p, &m);
+    if (!mentions_crc(m.properties))
+        return put_message(s, p, m);
+    struct buf props;
+    buf_init(&props, 0);
+    props_str_copy_without(&props, m.properties, crc_only);
+    m.properties = buf_slice(&props);
+    enum put_status st = buf_error(&props) ? PUT_NO_MEMORY : put_message(s, p, m);
     buf_free(&props);
     return st;
 }

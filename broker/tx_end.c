@@ -35,7 +35,7 @@ struct commit { /* lives in the request's arena */
 
 int tx_real_message(const struct message *half, struct buf *props, struct message *out, struct err *e)
 {
-    static const char *const dropped[] = {PROP_REAL_TOPIC, PROP_REAL_QID, NULL};
+    static const char *const dropped[] = {PROP_REAL_TOPIC, PROP_REAL_QID, PROP_CRC32, NULL};
     const struct slice topic = props_str_get(half->properties, PROP_REAL_TOPIC);
     int32_t queue_id;
     if (topic.p == NULL || topic_name_check(topic, NULL) != 0 ||

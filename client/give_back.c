@@ -118,7 +118,7 @@ static void retry_props(const struct delivery *d, bool dead, struct buf *out)
     static const char *const replaced[] = {
         PROP_RETRY_TOPIC,         PROP_ORIGIN_MESSAGE_ID, PROP_DELAY,
         PROP_REAL_TOPIC,          PROP_REAL_QID,          PROP_RECONSUME_TIME,
-        PROP_MAX_RECONSUME_TIMES, PROP_TRAN_MSG,          NULL};
+        PROP_MAX_RECONSUME_TIMES, PROP_TRAN_MSG,          PROP_CRC32,             NULL};
     char id[MSG_ID_MAX], level[16];
     snprintf(level, sizeof level, "%d", DELAY_LEVEL_BASE + times_of(d));
     props_str_copy_without(out, d->m.properties, replaced);

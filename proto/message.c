@@ -21,6 +21,16 @@
  *     88+b+s+n      1+t    topic: u8 length (V2: i16), bytes
  *     89+b+s+n+t    2+p    properties: i16 length, bytes (msgprops.c)
  *
+ * The property string may end with a checksum of the record (enabledAppendPropCRC):
+ *
+ *     size-20       8      __CRC32#
+ *     size-12       1      01
+ *     size-11       10     CRC-32 of the bytes before size-20, sign bit cleared, in decimal, least
+ *                          significant digit first, filled up with 0
+ *     size-1        1      02
+ *
+ * It covers the fields of the log, so message_patch writes it, after them.
+ *
  * V2 exists for topics longer than 127 bytes only, which are %RETRY% and %DLQ% names of long
  * groups; the Go and Node clients cannot read it.
  *
@@ -31,9 +41,11 @@
  * Failure modes: message_decode also runs over damaged logs. It reads nothing outside its input,
  * accepts no negative length, and accepts a record only when all lengths add up to the total size
  * exactly. E_AGAIN (input ends before the record does), E_CORRUPT, E_NOTFOUND (blank record).
+ * With MESSAGE_CHECK_CRC a zero byte within the last 20 bytes of the properties is damage as well:
+ * it is what a torn write leaves of the checksum property, and no writer of text puts one there.
  *
  * Any thread; no state, no allocation. Source: MessageDecoder, MessageExtEncoder and
- * CommitLog.checkMessageAndReturnSize of 5.5.0. */
+ * CommitLog (CRC32_RESERVED_LEN, checkMessageAndReturnSize) of 5.5.0. */
 #include "proto/message.h"
 
 #include "base/crc.h"
@@ -44,8 +56,12 @@ enum {
     AT_SYS_FLAG = 36,
     AT_STORE_TIMESTAMP = 56, /* born host IPv4 */
     V6_EXTRA = 12,
-    TOPIC_V1_MAX = 127
+    TOPIC_V1_MAX = 127,
+    PROPERTY_END = 2,
+    CRC_DIGITS = 10
 };
+static const char prop_crc_head[] = PROP_CRC32 "\x01";
+_Static_assert(sizeof prop_crc_head - 1 + CRC_DIGITS + 1 == MESSAGE_PROP_CRC_SIZE, "checksum property");
 
 static bool is_v2(const struct message *m)
 {
@@ -57,12 +73,24 @@ static size_t host_size(const struct host *h)
     return h->len == 16 ? 20 : 8;
 }
 
+/* Between properties without a last separator, as 4.x clients send them, and the checksum. */
+static bool needs_separator(const struct message *m)
+{
+    return m->prop_crc && m->properties.n && m->properties.p[m->properties.n - 1] != PROPERTY_END;
+}
+
+size_t message_properties_size(const struct message *m)
+{
+    return m->properties.n + needs_separator(m) + (m->prop_crc ? MESSAGE_PROP_CRC_SIZE : 0);
+}
+
 int message_prepare(struct message *m, size_t *size)
 {
-    if (m->topic.n > MESSAGE_TOPIC_LONG_MAX || m->properties.n > MESSAGE_PROPERTIES_MAX)
+    if (m->topic.n > MESSAGE_TOPIC_LONG_MAX || m->properties.n > MESSAGE_PROPERTIES_MAX ||
+        message_properties_size(m) > MESSAGE_PROPERTIES_MAX)
         return E_TOOBIG;
-    const size_t fixed = MESSAGE_SIZE_MIN - 16 + host_size(&m->born_host) +
-                         host_size(&m->store_host) + m->topic.n + m->properties.n + is_v2(m);
+    const size_t fixed = MESSAGE_SIZE_MIN - 16 + host_size(&m->born_host) + host_size(&m->store_host) +
+                         m->topic.n + message_properties_size(m) + is_v2(m);
     if (m->body.n > INT32_MAX - fixed)
         return E_TOOBIG;
     m->magic = is_v2(m) ? MESSAGE_MAGIC_V2 : MESSAGE_MAGIC_V1;
@@ -102,6 +130,16 @@ static char *put_host(char *p, const struct host *h)
     return put32(p + n, h->port);
 }
 
+/* The checksum property at p, 20 bytes. */
+static char *put_prop_crc(char *p, uint32_t crc)
+{
+    p = put_bytes(p, slice_of(prop_crc_head, sizeof prop_crc_head - 1));
+    for (int i = 0; i < CRC_DIGITS; i++, crc /= 10)
+        *p++ = (char)('0' + crc % 10);
+    *p++ = PROPERTY_END;
+    return p;
+}
+
 void message_encode(const struct message *m, char *out, size_t size)
 {
     char *p = out;
@@ -125,9 +163,38 @@ void message_encode(const struct message *m, char *out, size_t size)
         *p++ = (char)(m->topic.n >> 8);
     *p++ = (char)m->topic.n;
     p = put_bytes(p, m->topic);
-    be16_put(p, (uint16_t)m->properties.n);
+    be16_put(p, (uint16_t)message_properties_size(m));
     p = put_bytes(p + 2, m->properties);
+    if (needs_separator(m))
+        *p++ = PROPERTY_END;
+    if (m->prop_crc)
+        p = put_prop_crc(p, 0);
     MQ_ASSERT((size_t)(p - out) == size);
+}
+
+static bool is_prop_crc(const char *p)
+{
+    return !memcmp(p, prop_crc_head, sizeof prop_crc_head - 1) &&
+           p[MESSAGE_PROP_CRC_SIZE - 1] == PROPERTY_END;
+}
+
+bool message_has_prop_crc(const struct message *m)
+{
+    return m->properties.n >= MESSAGE_PROP_CRC_SIZE &&
+           is_prop_crc(m->properties.p + m->properties.n - MESSAGE_PROP_CRC_SIZE);
+}
+
+/* -1: not ten digits. */
+static int64_t read_prop_crc(const char *p)
+{
+    const char *const digits = p + sizeof prop_crc_head - 1;
+    int64_t v = 0;
+    for (int i = CRC_DIGITS; i-- > 0;) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return -1;
+        v = v * 10 + (digits[i] - '0');
+    }
+    return v;
 }
 
 void message_patch(char *record, int64_t queue_offset, int64_t phys_offset, int64_t store_timestamp)
@@ -136,6 +203,9 @@ void message_patch(char *record, int64_t queue_offset, int64_t phys_offset, int6
     be64_put(record + AT_QUEUE_OFFSET, (uint64_t)queue_offset);
     be64_put(record + AT_PHYS_OFFSET, (uint64_t)phys_offset);
     be64_put(record + AT_STORE_TIMESTAMP + (born_v6 ? V6_EXTRA : 0), (uint64_t)store_timestamp);
+    const size_t covered = be32_get(record) - MESSAGE_PROP_CRC_SIZE;
+    if (is_prop_crc(record + covered))
+        put_prop_crc(record + covered, crc32_body(slice_of(record, covered)));
 }
 
 static struct host read_host(struct reader *r, bool v6)
@@ -177,6 +247,26 @@ static void read_fields(struct reader *r, struct message *m)
     m->body = reader_bytes(r, reader_be32(r)); /* less than 2^31: the record is */
     m->topic = m->magic == MESSAGE_MAGIC_V2 ? read_short_run(r) : reader_bytes(r, reader_u8(r));
     m->properties = read_short_run(r);
+    m->prop_crc = false;
+}
+
+static int check_crcs(const char *record, const struct message *m, struct err *e)
+{
+    const uint32_t body = crc32_body(m->body);
+    if (m->body.n && body != (uint32_t)m->body_crc)
+        return err_set(e, E_CORRUPT, "record: body checksum %08X, stored is %08X", body,
+                       (uint32_t)m->body_crc);
+    const char *const end = m->properties.p + m->properties.n;
+    const size_t tail = m->properties.n < MESSAGE_PROP_CRC_SIZE ? m->properties.n : MESSAGE_PROP_CRC_SIZE;
+    if (tail && memchr(end - tail, 0, tail))
+        return err_set(e, E_CORRUPT, "record: a zero byte near the end of the properties");
+    if (!message_has_prop_crc(m))
+        return 0;
+    const uint32_t whole = crc32_body(slice_of(record, (size_t)m->total_size - MESSAGE_PROP_CRC_SIZE));
+    const int64_t stored = read_prop_crc(end - MESSAGE_PROP_CRC_SIZE);
+    if (stored != whole)
+        return err_set(e, E_CORRUPT, "record: checksum %u, stored is %lld", whole, (long long)stored);
+    return 0;
 }
 
 int message_decode(struct slice in, int flags, struct message *out, struct err *e)
@@ -201,9 +291,8 @@ int message_decode(struct slice in, int flags, struct message *out, struct err *
     if (r.bad || reader_left(&r))
         return err_set(e, E_CORRUPT, "record: the lengths inside do not add up to its size %u",
                        total);
-    if ((flags & MESSAGE_CHECK_CRC) && m.body.n && crc32_body(m.body) != (uint32_t)m.body_crc)
-        return err_set(e, E_CORRUPT, "record: body checksum %08X, stored is %08X",
-                       crc32_body(m.body), (uint32_t)m.body_crc);
-    *out = m;
-    return 0;
+    const int rc = flags & MESSAGE_CHECK_CRC ? check_crcs(in.p, &m, e) : 0;
+    if (!rc)
+        *out = m;
+    return rc;
 }

@@ -21,7 +21,8 @@ enum {
     SYSFLAG_INNER_BATCH = 0x80, SYSFLAG_COMPRESSION_MASK = 0x700
 };
 enum { MESSAGE_PROPERTIES_MAX = 32767, MESSAGE_TOPIC_MAX = 127, MESSAGE_TOPIC_LONG_MAX = 255,
-       MESSAGE_BLANK_SIZE = 8, MESSAGE_SIZE_MIN = 91 };
+       MESSAGE_BLANK_SIZE = 8, MESSAGE_SIZE_MIN = 91,
+       MESSAGE_PROP_CRC_SIZE = 20 /* the checksum property: name, 0x01, 10 digits, 0x02 */ };
 
 struct host {
     uint8_t addr[16];
@@ -43,21 +44,30 @@ struct message {
     int32_t reconsume_times;
     int64_t prepared_offset;
     struct slice body, topic, properties;
+    bool prop_crc; /* to encode: the record ends with the checksum property. false when decoded */
 };
 
+/* Bytes of the record's property string: with prop_crc the checksum, and a separator if one is
+ * missing, come on top of m->properties. */
+size_t message_properties_size(const struct message *m);
 /* Bytes of the record that message_encode writes; sets sys_flag's host bits and magic from the hosts
  * and the topic. E_TOOBIG: topic over 255, properties over 32767, or a total over INT32_MAX. */
 int message_prepare(struct message *m, size_t *size) HP_MUST_USE;
-/* Writes exactly `size` bytes (from message_prepare), body_crc computed when m->body_crc < 0. */
+/* Writes exactly `size` bytes (from message_prepare), body_crc computed when m->body_crc < 0. The
+ * digits of a checksum property are zeros until message_patch. */
 void message_encode(const struct message *m, char *out, size_t size);
-/* Sets the fields that only the log knows, in an encoded record. */
+/* Sets the fields that only the log knows, in an encoded record, and after them the checksum of a
+ * record that ends with the checksum property. */
 void message_patch(char *record, int64_t queue_offset, int64_t phys_offset, int64_t store_timestamp);
 
-enum { MESSAGE_CHECK_CRC = 1 };
+enum { MESSAGE_CHECK_CRC = 1 }; /* of the body; and of the record when it ends with its checksum */
 /* Decodes the record at the start of `in`; slices borrow. Checks that all lengths agree with
  * total_size. E_AGAIN (in is shorter than the record says), E_CORRUPT (magic, lengths, CRC),
  * E_NOTFOUND (a blank record: total_size and magic are set). */
 int message_decode(struct slice in, int flags, struct message *out, struct err *e) HP_MUST_USE;
+
+/* Does a decoded record end with the checksum property? */
+bool message_has_prop_crc(const struct message *m);
 
 /* Property string: name 0x01 value 0x02 ... The last 0x02 may be missing; of equal names the last
  * one wins; entries with an empty name or value are skipped (Java). */
@@ -112,3 +122,4 @@ int offset_msg_id_parse(struct slice id, struct host *h, int64_t *phys_offset); 
 #define PROP_TIMER_DELIVER_MS "TIMER_DELIVER_MS"
 #define PROP_MIN_OFFSET "MIN_OFFSET"
 #define PROP_MAX_OFFSET "MAX_OFFSET"
+#define PROP_CRC32 "__CRC32#" /* the checksum property: what the log adds, nobody else */

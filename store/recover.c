@@ -4,11 +4,12 @@
  * Runs on: store_open, alone.
  *
  * A record is whole when: its length fits its file; its magic is known; all inner lengths add up;
- * the body has its CRC (checkCRCOnRecover); its topic has no zero byte; and the physical offset
- * inside it is where it stands. The last check is what keeps bytes of an earlier life of a file,
- * however intact, from being replayed.
- * LIMIT: the body CRC says nothing about the properties, so a record torn only there passes. A
- * property CRC, where a record carries one, belongs into record_at().
+ * the body has its CRC and, when it ends with the checksum property, all of it has that one
+ * (checkCRCOnRecover); its topic has no zero byte; and the physical offset inside it is where it
+ * stands. The last check is what keeps bytes of an earlier life of a file, however intact, from
+ * being replayed.
+ * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
+ * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
  * Happy path.
  *   1. choose   where to begin: `start`. Orderly stop: at the record that the youngest unit of all
@@ -261,6 +262,16 @@ static int rebuild_unit(struct recovery *r, const struct message *m, struct err 
     return rc;
 }
 
+static int require_checksum(const struct recovery *r, const struct store_file *f, const struct message *m,
+                            struct err *e)
+{
+    if (!r->st->o.force_verify_prop_crc || message_has_prop_crc(m))
+        return 0;
+    return err_set(e, E_CORRUPT, "%s: the record at byte %lld (physical offset %lld) carries no checksum of its "
+                   "properties; set forceVerifyPropCRC=false to accept records that were written without",
+                   f->path, (long long)(r->pos - f->start), (long long)r->pos);
+}
+
 static int replay_file(struct recovery *r, const struct store_file *f, bool *ended, struct err *e)
 {
     const int64_t total = commitlog_limit(&r->st->log) - r->start;
@@ -276,7 +287,9 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             r->pos += left;
             return 0;
         }
-        const int rc = rebuild_unit(r, &m, e);
+        int rc = require_checksum(r, f, &m, e);
+        if (!rc)
+            rc = rebuild_unit(r, &m, e);
         if (rc)
             return rc;
         r->pos += m.total_size;

@@ -52,6 +52,7 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t transfer_bytes_max;   /* maxTransferBytesOnMessageInMemory */
     int32_t filter_scan_bytes;    /* maxFilterMessageSize: consume queue bytes scanned per get */
     bool check_crc_on_recover;    /* checkCRCOnRecover */
+    bool force_verify_prop_crc;   /* forceVerifyPropCRC: recovery refuses records without checksum */
     /* retention (retention.c); percentages are of the file system that holds the log or the root */
     int64_t file_reserved_ms;     /* fileReservedTime, there in hours */
     uint32_t delete_hours;        /* deleteWhen: bit h = hour h of local time; store_hours_parse */
@@ -124,7 +125,8 @@ struct append {
     struct list link;
     /* in */
     char *records;       /* record_n encoded records back to back (message_encode), all of this topic
-                            and queue; borrowed until done(); offsets and store time are patched in */
+                            and queue; borrowed until done(); offsets and store time are patched in,
+                            and the checksum where a record ends with that property */
     size_t size;
     int32_t record_n;    /* more than one: a batch, never split over two files */
     struct slice topic;  /* borrowed until done() */

@@ -132,7 +132,8 @@ static void a_batch_gets_consecutive_offsets_and_an_id_for_each(void **state)
         assert_int_equal(m[i].queue_offset, i);
         assert_int_equal(m[i].flag, i + 1);
         assert_true(slice_eq(m[i].body, items[i].body));
-        assert_true(slice_eq(m[i].properties, items[i].properties));
+        assert_true(slice_starts(m[i].properties, items[i].properties));
+        assert_int_equal(m[i].properties.n, items[i].properties.n + MESSAGE_PROP_CRC_SIZE);
     }
     buf_free(&body);
     peer_close(&p);
@@ -241,6 +242,44 @@ static void properties_over_the_limit_are_refused_also_when_ours_make_the_differ
     peer_close(&p);
 }
 
+/* A consumed message that is sent on brings the checksum it was read with: anywhere, or last. */
+static void every_record_carries_its_own_checksum_and_no_other(void **state)
+{
+    (void)state;
+    static const char foreign[] = PROP_CRC32 "\0011234567890\002";
+    struct peer p;
+    struct buf body;
+    struct message m[4];
+    struct err e;
+    int n;
+    peer_open(&p, broker.address);
+    peer_send_message(&p, "pg", "sealed", 0, "first", "k\001v\002" PROP_CRC32 "\0011234567890\002");
+    peer_send_message(&p, "pg", "sealed", 0, "second", PROP_CRC32 "\0011234567890\002k\001v\002");
+    buf_init(&body, 0);
+    batch_add(&body, &(struct batch_item){0, SLICE_LIT("third"), slice_str(foreign)});
+    batch_add(&body, &(struct batch_item){0, SLICE_LIT("fourth"), SLICE_LIT("k\001v")});
+    struct hdr_send_message h = header("sealed");
+    h.batch = true;
+    assert_int_equal(peer_call(&p, RC_SEND_BATCH_MESSAGE, &h, buf_slice(&body))->code, RESP_SUCCESS);
+    const struct command *const c = peer_pull(&p, "sealed", 0, 0, 0, m, 4, &n);
+    assert_int_equal(n, 4);
+    struct slice rest = c->body;
+    for (int i = 0; i < 4; i++) {
+        assert_ok(message_decode(rest, MESSAGE_CHECK_CRC, &m[i], &e), &e);
+        assert_true(message_has_prop_crc(&m[i]));
+        if (i != 2)
+            assert_slice_equal(props_str_get(m[i].properties, "k"), "v");
+        int found = 0;
+        struct slice name, value;
+        for (struct props_iter it = {m[i].properties}; props_str_next(&it, &name, &value);)
+            found += slice_eq_str(name, PROP_CRC32);
+        assert_int_equal(found, 1);
+        rest = slice_of(rest.p + m[i].total_size, rest.n - (size_t)m[i].total_size);
+    }
+    buf_free(&body);
+    peer_close(&p);
+}
+
 static void a_missing_header_field_is_named(void **state)
 {
     (void)state;
@@ -344,6 +383,7 @@ int main(void)
         cmocka_unit_test(each_check_answers_its_code_and_says_why),
         cmocka_unit_test(the_largest_body_is_taken_and_one_byte_more_is_not),
         cmocka_unit_test(properties_over_the_limit_are_refused_also_when_ours_make_the_difference),
+        cmocka_unit_test(every_record_carries_its_own_checksum_and_no_other),
         cmocka_unit_test(a_missing_header_field_is_named),
         cmocka_unit_test(a_burst_to_a_new_topic_is_stored_once_each),
         cmocka_unit_test(a_delayed_message_is_parked_with_its_destination),

@@ -102,7 +102,7 @@ transactionTimeOut=1000
 CONF
 }
 
-# start_broker DIR PORT NAMESRV
+# start_broker DIR PORT NAMESRV [LINES] : LINES are added to its configuration.
 start_broker() {
     mkdir -p "$1"
     broker_conf "$1" "$2" "$3" >"$1/broker.conf"
@@ -114,14 +114,14 @@ waitTimeMillsInPullQueue=15000
 waitTimeMillsInHeartbeatQueue=60000
 transactionOpBatchInterval=2000000000
 transactionOpMsgMaxSize=1
+${4-}
 CONF
     launch "$1" broker 'boot success.' \
         org.apache.rocketmq.broker.BrokerStartup -c "$1/broker.conf" &&
         wait_until 60 route_known "$3" TBW102
 }
 
-# stop PID : at once. An orderly end takes an Apache broker 16 seconds, and nobody reads its store
-# afterwards.
+# stop PID : at once. An orderly end takes an Apache broker 16 seconds.
 stop() {
     kill -KILL "$1" 2>/dev/null
     wait_until 10 process_gone "$1"

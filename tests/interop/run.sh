@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Runs the real clients of RocketMQ against our name server and broker, and our C client against
-# the real Apache RocketMQ. One line per check, the count at the end; exit 0 only if none failed.
+# Runs the real clients of RocketMQ against our name server and broker, our C client against the
+# real Apache RocketMQ, and both brokers by turns on one store directory. One line per check, the count at the end; exit 0 only if none failed.
 #
 #   run.sh [--only REGEX] NAMESRV_BIN BROKER_BIN CLIENT_TOOLS_DIR
 #   run.sh [--only REGEX] --namesrv HOST:PORT [CLIENT_TOOLS_DIR]
@@ -213,26 +213,29 @@ scenario() {
     fi
 }
 
+# probe_step PEER produce|consume PREFIX : prints what went wrong, nothing when it went well. To be
+# called in a subshell: it changes the directory.
+probe_step() {
+    local dir status
+    dir=$(scenario_dir "probe-$2" "$3")
+    mkdir -p "$dir"
+    peer_exec "$1" "probe-$2" "$3" $PROBE_SECONDS >"$dir/stdout"
+    status=$?
+    if ((status != 0)); then
+        printf '%s probe-%s: %s' "$(peer_label "$1")" "$2" "$(grep -m 1 '^FAIL' "$dir/stdout" ||
+            why "$status" $PROBE_SECONDS "$dir")"
+    elif [[ $2 == consume ]] && ! cmp -s <(seq -f 'DATA %06.0f' 0 $((PROBE_COUNT - 1))) \
+        <(grep '^DATA' "$dir/stdout"); then
+        printf 'not the numbers 0 to %d: see %s' $((PROBE_COUNT - 1)) "$dir/stdout"
+    fi
+}
+
 # probe PRODUCER CONSUMER PREFIX : what one client sends another must receive, number by number.
 probe() {
-    local peer step dir status detail='' verdict=ok began
+    local detail verdict=ok began
     began=$(microseconds)
-    for step in produce consume; do
-        [[ $step == produce ]] && peer=$1 || peer=$2
-        dir=$(scenario_dir "probe-$step" "$3")
-        mkdir -p "$dir"
-        peer_exec "$peer" "probe-$step" "$3" $PROBE_SECONDS >"$dir/stdout"
-        status=$?
-        if ((status != 0)); then
-            detail="$(peer_label "$peer") probe-$step: $(grep -m 1 '^FAIL' "$dir/stdout" ||
-                why "$status" $PROBE_SECONDS "$dir")"
-            break
-        fi
-    done
-    if [[ -z $detail ]] && ! cmp -s <(seq -f 'DATA %06.0f' 0 $((PROBE_COUNT - 1))) \
-        <(grep '^DATA' "$dir/stdout"); then
-        detail="not the numbers 0 to $((PROBE_COUNT - 1)): see $dir/stdout"
-    fi
+    detail=$(probe_step "$1" produce "$3")
+    [[ -n $detail ]] || detail=$(probe_step "$2" consume "$3")
     [[ -z $detail ]] || verdict=FAIL
     result "$verdict" "$(peer_label "$2")" "from $(peer_label "$1")" $(($(microseconds) - began)) \
         "${detail:-$PROBE_COUNT messages, some compressed}"
@@ -312,21 +315,28 @@ ours_ready() {
     process_gone "$OUR_NAMESRV" || process_gone "$OUR_BROKER" || route_known "$NAMESRV" TBW102
 }
 
-start_ours() {
-    local namesrv_bin=$1 broker_bin=$2 first
-    mkdir -p "$WORK/ours"
-    first=$(free_ports 5) || exit 1
-    NAMESRV=127.0.0.1:$first
-    printf 'listenPort=%s\n' "$first" >"$WORK/ours/namesrv.conf"
-    broker_conf "$WORK/ours" $((first + 3)) "$NAMESRV" >"$WORK/ours/broker.conf"
-    start_server OUR_NAMESRV "$namesrv_bin" -c "$WORK/ours/namesrv.conf"
-    start_server OUR_BROKER "$broker_bin" -n "$NAMESRV" -c "$WORK/ours/broker.conf"
+# start_our_broker BROKER_BIN PORT
+start_our_broker() {
+    broker_conf "$WORK/ours" "$2" "$NAMESRV" >"$WORK/ours/broker.conf"
+    start_server OUR_BROKER "$1" -n "$NAMESRV" -c "$WORK/ours/broker.conf"
     wait_until $START_SECONDS ours_ready
     if process_gone "$OUR_NAMESRV" || process_gone "$OUR_BROKER" ||
         ! route_known "$NAMESRV" TBW102; then
         tail -n 20 "$WORK/logs/OUR_NAMESRV.log" "$WORK/logs/OUR_BROKER.log" >&2
         die "a server ended or the broker was not routed within $START_SECONDS s: see above"
     fi
+}
+
+# start_ours NAMESRV_BIN BROKER_BIN : sets NAMESRV and BROKER_PORT.
+start_ours() {
+    local first
+    mkdir -p "$WORK/ours"
+    first=$(free_ports 5) || exit 1
+    NAMESRV=127.0.0.1:$first
+    BROKER_PORT=$((first + 3))
+    printf 'listenPort=%s\n' "$first" >"$WORK/ours/namesrv.conf"
+    start_server OUR_NAMESRV "$1" -c "$WORK/ours/namesrv.conf"
+    start_our_broker "$2" "$BROKER_PORT"
 }
 
 # end_server LABEL PID : it must still be there, and end with status 0 when it is asked to.
@@ -384,6 +394,74 @@ apache_part() {
     apache_down "$WORK/apache"
 }
 
+# stop_by SIGNAL PID : TERM with time for an orderly end, or KILL.
+stop_by() {
+    if [[ $1 == TERM ]]; then
+        stop_process "$2" 60
+    else
+        disown "$2" # or bash reports the kill
+        stop "$2"
+    fi
+    wait "$2" 2>/dev/null
+}
+
+# opened CHECK PREFIX... : a new broker on the old store must give what was sent under each PREFIX.
+opened() {
+    local check=$1 prefix detail='' verdict=ok began java=java/${JAVA_VERSIONS[0]}
+    shift
+    began=$(microseconds)
+    for prefix in "$@"; do
+        [[ -n $detail ]] || detail=$(probe_step "$java" consume "$prefix")
+    done
+    [[ -z $detail ]] || verdict=FAIL
+    result "$verdict" store "$check" $(($(microseconds) - began)) \
+        "${detail:-$(($# * PROBE_COUNT)) messages}"
+}
+
+# sent PREFIX... : fills the store of the broker that runs.
+sent() {
+    local prefix detail
+    for prefix in "$@"; do
+        detail=$(probe_step "java/${JAVA_VERSIONS[0]}" produce "$prefix")
+        [[ -z $detail ]] || result FAIL store "sends to $prefix" 0 "$detail"
+    done
+}
+
+# exchange SIGNAL NAMESRV_BIN BROKER_BIN : one store directory, under our broker, under Apache's,
+# under ours again, each ended by SIGNAL. Apache's verifies the checksum of every record.
+exchange() {
+    local id
+    id=store-$1-$RUN_ID
+    rm -rf "$WORK/ours/store"
+    start_ours "$2" "$3"
+    sent "$id-a" "$id-b"
+    stop_by "$1" "$OUR_BROKER"
+    OUR_BROKER=$OUR_NAMESRV # the broker of this name server is Apache's now
+    if start_broker "$WORK/ours" "$BROKER_PORT" "$NAMESRV" \
+        $'enabledAppendPropCRC=true\nforceVerifyPropCRC=true'; then
+        opened "ours in Apache's, SIG$1" "$id-a"
+        sent "$id-c"
+    else
+        result FAIL store "ours in Apache's, SIG$1" 0 'it did not start'
+    fi
+    stop_by "$1" "$(<"$WORK/ours/broker.pid")"
+    rm -f "$WORK/ours/broker.pid"
+    start_our_broker "$3" "$BROKER_PORT"
+    opened "Apache's in ours, SIG$1" "$id-b" "$id-c"
+    end_server broker "$OUR_BROKER"
+    end_server 'name server' "$OUR_NAMESRV"
+    unset OUR_BROKER OUR_NAMESRV
+}
+
+store_part() {
+    local signal
+    [[ "store" =~ $ONLY ]] || return 0
+    section store "one store, by turns under Halfpenny and Apache RocketMQ $APACHE_VERSION"
+    for signal in TERM KILL; do
+        exchange "$signal" "$1" "$2"
+    done
+}
+
 cleanup() {
     local pid
     for pid in ${OUR_BROKER-} ${OUR_NAMESRV-}; do
@@ -393,6 +471,7 @@ cleanup() {
         kill -TERM "$pid" 2>/dev/null
     done
     apache_down "$WORK/apache"
+    apache_down "$WORK/ours"
     wait 2>/dev/null
     [[ -d $WORK ]] || return
     rm -rf "$WORK/peers" "$WORK/apache/store" "$WORK/ours/store"
@@ -470,6 +549,7 @@ main() {
         end_server 'name server' "$OUR_NAMESRV"
         unset OUR_BROKER OUR_NAMESRV
         apache_part
+        store_part "$namesrv_bin" "$broker_bin"
     fi
     summary
 }

@@ -353,6 +353,146 @@ static void damaged_bodies_never_crash(void **state)
     }
 }
 
+/* ---- the checksum property ---- */
+
+static char *sealed(struct slice properties, size_t *size)
+{
+    struct message m = golden_message();
+    m.properties = properties;
+    m.prop_crc = true;
+    char *const out = encode(&m, size);
+    message_patch(out, 5, 0x1234, 1700000000001);
+    return out;
+}
+
+static void a_checksum_ends_the_record_in_the_form_of_rocketmq(void **state)
+{
+    (void)state;
+    static const struct { struct slice given; const char *stored; } cases[] = {
+        {SLICE_LIT("TAGS\1A\2"), "TAGS\1A\2__CRC32#\1"},
+        {SLICE_LIT("TAGS\1A"), "TAGS\1A\2__CRC32#\1"}, /* a 4.x client leaves the last separator out */
+        {SLICE_LIT(""), "__CRC32#\1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t size;
+        struct message m;
+        struct err e;
+        char *const record = sealed(cases[i].given, &size);
+        assert_ok(message_decode(slice_of(record, size), MESSAGE_CHECK_CRC, &m, &e), &e);
+        const size_t head = strlen(cases[i].stored);
+        assert_int_equal(m.properties.n, head + 11);
+        assert_memory_equal(m.properties.p, cases[i].stored, head);
+        assert_int_equal(m.properties.p[head + 10], 2);
+        uint32_t crc = crc32_update(0, record, size - 20) & 0x7FFFFFFF;
+        for (size_t d = 0; d < 10; d++, crc /= 10)
+            assert_int_equal(m.properties.p[head + d], '0' + crc % 10);
+        assert_true(message_has_prop_crc(&m));
+        free(record);
+    }
+}
+
+static void any_changed_byte_of_a_record_with_a_checksum_is_found(void **state)
+{
+    (void)state;
+    size_t size;
+    char *const record = sealed(SLICE_LIT("TAGS\1A\2KEYS\1k1 k2\2"), &size);
+    struct message m;
+    for (size_t i = 0; i < size; i++) {
+        for (int bit = 0; bit < 8; bit++) {
+            record[i] = (char)(record[i] ^ 1 << bit);
+            const int rc = message_decode(slice_of(record, size), MESSAGE_CHECK_CRC, &m, NULL);
+            /* A changed name or separator of the property itself hides it, and nothing else. */
+            if (rc == 0 && (message_has_prop_crc(&m) || i < size - 20))
+                fail_msg("bit %d of byte %zu of %zu changed, and nobody saw it", bit, i, size);
+            record[i] = (char)(record[i] ^ 1 << bit);
+        }
+    }
+    free(record);
+}
+
+static void a_checksum_torn_anywhere_is_found(void **state)
+{
+    (void)state;
+    size_t size;
+    char *const record = sealed(SLICE_LIT("TAGS\1A\2"), &size);
+    struct message m;
+    for (size_t from = 94; from < size; from++) /* where the properties begin */
+        for (size_t to = from + 1; to <= size; to++) {
+            char *const torn = malloc(size);
+            assert_non_null(torn);
+            memcpy(torn, record, size);
+            memset(torn + from, 0, to - from);
+            if (message_decode(slice_of(torn, size), MESSAGE_CHECK_CRC, &m, NULL) != E_CORRUPT)
+                fail_msg("zeros from byte %zu to %zu of %zu pass", from, to, size);
+            free(torn);
+        }
+    free(record);
+}
+
+/* Known failure 4. The queue offset is the one that gives these bytes that checksum. */
+static void a_checksum_of_zero_is_a_checksum(void **state)
+{
+    (void)state;
+    size_t size;
+    struct message m;
+    struct err e;
+    char *const record = sealed(SLICE_NULL, &size);
+    /* CRC-32 is affine in the 64 bits of the queue offset: solve for the 31 bits that are stored. */
+    uint32_t zero, column[64];
+    uint64_t mask[64], offset = 0;
+    message_patch(record, 0, 0, 0);
+    zero = crc32_update(0, record, size - 20);
+    for (int i = 0; i < 64; i++) {
+        message_patch(record, (int64_t)(UINT64_C(1) << i), 0, 0);
+        column[i] = (crc32_update(0, record, size - 20) ^ zero) & 0x7FFFFFFF;
+        mask[i] = UINT64_C(1) << i;
+    }
+    for (int bit = 0, row = 0; bit < 31; bit++) {
+        int pivot = row;
+        while (pivot < 64 && !(column[pivot] >> bit & 1))
+            pivot++;
+        assert_true(pivot < 64);
+        const uint32_t c = column[pivot];
+        const uint64_t w = mask[pivot];
+        column[pivot] = column[row];
+        mask[pivot] = mask[row];
+        for (int i = row + 1; i < 64; i++)
+            if (column[i] >> bit & 1) {
+                column[i] ^= c;
+                mask[i] ^= w;
+            }
+        if (zero >> bit & 1) {
+            zero ^= c;
+            offset ^= w;
+        }
+        row++;
+    }
+    message_patch(record, (int64_t)offset, 0, 0);
+    assert_int_equal(crc32_update(0, record, size - 20) & 0x7FFFFFFF, 0);
+    assert_memory_equal(record + size - 20, "__CRC32#\1" "0000000000\2", 20);
+    assert_ok(message_decode(slice_of(record, size), MESSAGE_CHECK_CRC, &m, &e), &e);
+    assert_true(message_has_prop_crc(&m));
+    record[30] ^= 1;
+    assert_int_equal(message_decode(slice_of(record, size), MESSAGE_CHECK_CRC, &m, NULL), E_CORRUPT);
+    free(record);
+}
+
+static void the_checksum_counts_for_the_limit_of_properties(void **state)
+{
+    (void)state;
+    static char text[MESSAGE_PROPERTIES_MAX];
+    struct message m = golden_message();
+    size_t size;
+    memset(text, 'v', sizeof text);
+    m.prop_crc = true;
+    m.properties = slice_of(text, MESSAGE_PROPERTIES_MAX - 21); /* and a separator */
+    assert_int_equal(message_properties_size(&m), MESSAGE_PROPERTIES_MAX);
+    assert_int_equal(message_prepare(&m, &size), 0);
+    m.properties.n++;
+    assert_int_equal(message_prepare(&m, &size), E_TOOBIG);
+    m.prop_crc = false;
+    assert_int_equal(message_prepare(&m, &size), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +506,11 @@ int main(void)
         cmocka_unit_test(properties_longer_than_java_reads_are_corrupt),
         cmocka_unit_test(checksum_is_checked_only_when_asked),
         cmocka_unit_test(blank_records_tell_how_much_they_cover),
+        cmocka_unit_test(a_checksum_ends_the_record_in_the_form_of_rocketmq),
+        cmocka_unit_test(any_changed_byte_of_a_record_with_a_checksum_is_found),
+        cmocka_unit_test(a_checksum_torn_anywhere_is_found),
+        cmocka_unit_test(a_checksum_of_zero_is_a_checksum),
+        cmocka_unit_test(the_checksum_counts_for_the_limit_of_properties),
         cmocka_unit_test(recorded_bodies_are_written_again_byte_for_byte),
         cmocka_unit_test(pull_answers_of_all_conversations_are_written_again_byte_for_byte),
         cmocka_unit_test(damaged_bodies_never_crash),

@@ -700,6 +700,101 @@ static void recovery_can_fail_anywhere_and_be_repeated(void **state)
     fixture_fini(&f);
 }
 
+/* ---- the checksum property ---- */
+
+enum { SEALED = 91 + 1 + 8 + 7 + MESSAGE_PROP_CRC_SIZE }; /* topic T, body "whatever", TAGS\1x\2 */
+
+static void note_nothing(struct append *a)
+{
+    (void)a;
+}
+
+static void put_sealed(struct store_fixture *f, int n, bool prop_crc)
+{
+    for (int i = 0; i < n; i++) {
+        struct message m = {.body_crc = -1, .born_host = {.len = 4}, .store_host = {.len = 4},
+                            .topic = SLICE_LIT("T"), .body = SLICE_LIT("whatever"),
+                            .properties = SLICE_LIT("TAGS\1x\2"), .prop_crc = prop_crc};
+        size_t size;
+        assert_int_equal(message_prepare(&m, &size), 0);
+        char record[SEALED];
+        assert_true(size <= sizeof record);
+        message_encode(&m, record, size);
+        struct append a = {.records = record, .size = size, .record_n = 1, .topic = m.topic, .done = note_nothing};
+        store_append(&f->port, &a);
+        store_port_submit(&f->port);
+        assert_int_equal(a.status, STORE_OK);
+    }
+}
+
+/* Known failure 3: the record's body is there, its properties are not, in part or as a whole. */
+static void a_record_torn_only_in_its_properties_is_dropped(void **state)
+{
+    (void)state;
+    for (int from = SEALED - 7 - MESSAGE_PROP_CRC_SIZE; from < SEALED; from++)
+        for (int to = from + 1; to <= SEALED; to += 4) {
+            struct store_fixture f;
+            fixture_init(&f, FLUSH_ASYNC);
+            fixture_open(&f);
+            put_sealed(&f, 4, true);
+            fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+            char *log;
+            size_t n;
+            fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
+            memset(log + 3 * SEALED + from, 0, (size_t)(to - from));
+            fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
+            free(log);
+            fixture_open(&f);
+            if (fixture_max(&f, "T", 0) != 3 || f.found.log_max != 3 * SEALED)
+                fail_msg("zeros from %d to %d: %lld messages, log ends at %lld, 3 and %d wanted", from, to,
+                         (long long)fixture_max(&f, "T", 0), (long long)f.found.log_max, 3 * SEALED);
+            fixture_fini(&f);
+        }
+}
+
+static void a_flipped_bit_in_the_properties_drops_the_record(void **state)
+{
+    (void)state;
+    for (int at = 88; at < SEALED - MESSAGE_PROP_CRC_SIZE; at++) {
+        struct store_fixture f;
+        fixture_init(&f, FLUSH_ASYNC);
+        fixture_open(&f);
+        put_sealed(&f, 4, true);
+        fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+        char *log;
+        size_t n;
+        fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
+        log[3 * SEALED + at] ^= 0x01;
+        fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
+        free(log);
+        fixture_open(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), 3);
+        fixture_fini(&f);
+    }
+}
+
+static void records_without_a_checksum_are_refused_only_when_it_is_forced(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct err e;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    put_sealed(&f, 3, true);
+    f.o.force_verify_prop_crc = true;
+    fixture_reopen(&f, NULL, FS_SIM_KEEP_ALL);
+    assert_int_equal(fixture_max(&f, "T", 0), 3);
+    put_sealed(&f, 1, false);
+    fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+    assert_int_equal(fixture_try_open(&f, &e), E_CORRUPT);
+    assert_contains(e.text, "forceVerifyPropCRC");
+    f.o.force_verify_prop_crc = false;
+    fixture_open(&f);
+    assert_int_equal(fixture_max(&f, "T", 0), 4);
+    assert_int_equal(f.found.dropped_bytes, 0);
+    fixture_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -709,6 +804,9 @@ int main(void)
         cmocka_unit_test(recovery_begins_where_the_checkpoint_says),
         cmocka_unit_test(a_log_cut_at_any_byte_keeps_every_whole_record),
         cmocka_unit_test(any_flipped_byte_of_the_last_body_drops_that_record_only),
+        cmocka_unit_test(a_record_torn_only_in_its_properties_is_dropped),
+        cmocka_unit_test(a_flipped_bit_in_the_properties_drops_the_record),
+        cmocka_unit_test(records_without_a_checksum_are_refused_only_when_it_is_forced),
         cmocka_unit_test(old_content_of_a_file_is_not_replayed),
         cmocka_unit_test(what_was_dropped_once_cannot_come_back),
         cmocka_unit_test(an_empty_or_short_last_queue_file_is_repaired),
