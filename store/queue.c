@@ -30,15 +30,11 @@
  * queue_add moves `max`; recovery, alone in the store, may set everything. */
 #include "store/store_priv.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 
 enum { TAIL_FIRST_CAP = 16, FLUSH_CHUNK_UNITS = 3276 };
-
-static_assert(sizeof(((struct queue_unit *)0)->phys_offset) + sizeof(((struct queue_unit *)0)->size) +
-              sizeof(((struct queue_unit *)0)->tags_code) == CQ_UNIT_SIZE, "consume queue unit");
 
 struct store_queue *queue_new(struct queue_table *t, struct slice topic, int32_t id)
 {
@@ -77,16 +73,18 @@ void queue_unref(struct store_queue *q)
 
 void queue_unit_put(char *p, const struct queue_unit *u)
 {
-    be64_put(p, (uint64_t)u->phys_offset);
-    be32_put(p + 8, (uint32_t)u->size);
-    be64_put(p + 12, (uint64_t)u->tags_code);
+    struct disk_cq_unit *const d = (struct disk_cq_unit *)p;
+    be64_put(d->phys_offset, (uint64_t)u->phys_offset);
+    be32_put(d->size, (uint32_t)u->size);
+    be64_put(d->tags_code, (uint64_t)u->tags_code);
 }
 
 void queue_unit_get(const char *p, struct queue_unit *u)
 {
-    u->phys_offset = (int64_t)be64_get(p);
-    u->size = (int32_t)be32_get(p + 8);
-    u->tags_code = (int64_t)be64_get(p + 12);
+    const struct disk_cq_unit *const d = (const struct disk_cq_unit *)p;
+    u->phys_offset = (int64_t)be64_get(d->phys_offset);
+    u->size = (int32_t)be32_get(d->size);
+    u->tags_code = (int64_t)be64_get(d->tags_code);
 }
 
 void queue_range(struct store_queue *q, int64_t *min, int64_t *max)

@@ -12,14 +12,10 @@
 #include "base/failpoint.h"
 #include "base/map.h"
 #include "base/thread.h"
+#include "store/inspect.h"
 #include "store/store.h"
 
 enum {
-    CQ_UNIT_SIZE = 20,
-    CQ_BLANK_SIZE = INT32_MAX, /* size of a pre-blank unit: no message at this queue offset */
-    CHECKPOINT_SIZE = 4096,
-    FILE_NAME_LEN = 20,
-    RECORD_HEAD = 36, /* total_size, magic, ..., queue_offset @20, phys_offset @28 */
     RECORD_SLACK = 64 * 1024 /* what a record may be larger than maxMessageSize */
 };
 
@@ -44,15 +40,6 @@ int store_file_load(struct fs *fs, const char *dir, int64_t start, int64_t size,
 int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_USE;
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
-
-/* 20 digits; false when the name is not of that form or does not fit 63 bits. */
-bool file_name_parse(const char *name, int64_t *start);
-/* "dir/name" with malloc; NULL when memory is out. */
-char *path_join(const char *dir, const char *name);
-char *path_join_start(const char *dir, int64_t start);
-/* The start offsets of the 20-digit names in a directory, ascending. The caller frees. A directory
- * that does not exist has none. */
-int starts_list(struct fs *fs, const char *dir, int64_t **out, int *n, struct err *e) HP_MUST_USE;
 
 /* ---- commitlog.c: the sequence of files ---- */
 
@@ -107,12 +94,6 @@ int commitlog_set_end(struct commitlog *l, int64_t end, bool cut_tail, struct er
 int64_t commitlog_limit(struct commitlog *l); /* end of the last file */
 
 /* ---- queue.c: one consume queue ---- */
-
-struct queue_unit {
-    int64_t phys_offset;
-    int32_t size;
-    int64_t tags_code;
-};
 
 struct store_queue {
     struct queue_table *table;
@@ -173,7 +154,6 @@ struct store_queue *queue_new(struct queue_table *t, struct slice topic, int32_t
 struct store_queue *queue_ref(struct store_queue *q);
 void queue_unref(struct store_queue *q);
 void queue_unit_put(char *p, const struct queue_unit *u);
-void queue_unit_get(const char *p, struct queue_unit *u);
 /* The unit at queue offset `max`. E_NOMEM: not added. */
 int queue_add(struct store_queue *q, const struct queue_unit *u) HP_MUST_USE;
 /* Up to n units from queue offset `offset`, as encoded bytes; stops at max and at file ends.
@@ -224,7 +204,6 @@ int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e) HP_MU
 int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e) HP_MUST_USE;
 /* Removes the oldest file when min is behind it and it is not the last one. One file at most. */
 int queue_remove_expired(struct store_queue *q, bool *removed, struct err *e) HP_MUST_USE;
-static inline bool unit_is_blank(const struct queue_unit *u) { return u->size == CQ_BLANK_SIZE; }
 
 /* ---- dispatch.c: from written records to visible units ---- */
 
@@ -264,9 +243,6 @@ void store_fail_report(struct store *st);
 
 /* ---- checkpoint.c ---- */
 
-struct checkpoint {
-    int64_t physic_ts, logics_ts, index_ts, master_flushed, confirm_phys;
-};
 int checkpoint_load(struct store *st, struct err *e) HP_MUST_USE; /* absent or short: zeros */
 int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, struct err *e) HP_MUST_USE;
 
@@ -296,16 +272,6 @@ bool clean_step(void *st);
 
 /* ---- index_file.c: one index file, used by the index worker alone ---- */
 
-enum { INDEX_HEADER_SIZE = 40, INDEX_SLOT_SIZE = 4, INDEX_ITEM_SIZE = 20 };
-
-struct index_header {
-    int64_t begin_ts, end_ts, begin_phys, end_phys;
-    int32_t slots_used, count; /* number of the next item; the first is 1 */
-};
-struct index_item {
-    int32_t hash, seconds, prev;
-    int64_t phys;
-};
 struct index_file {
     struct fs *fs;
     struct fs_file *f;
@@ -337,7 +303,6 @@ int index_file_write_slots(struct index_file *f, struct err *e) HP_MUST_USE;
 /* The newest item of the hash's slot; 0: none. E_CORRUPT: the number is impossible. */
 int index_file_first(struct index_file *f, int32_t hash, int32_t *out, struct err *e) HP_MUST_USE;
 int index_file_item(struct index_file *f, int32_t i, struct index_item *out, struct err *e) HP_MUST_USE;
-int32_t index_hash(struct slice topic_and_key); /* "topic#key" */
 
 /* ---- index.c, index_query.c ---- */
 
@@ -376,11 +341,6 @@ bool index_serve(struct index *ix, bool all);
 void index_drop_from(struct index *ix, int i); /* removes files[i...]; indexing goes on behind files[i-1] */
 
 /* index_state.c: the file that says how much of the index is on disk */
-struct index_state {
-    int64_t name, phys; /* the last file (0: none); records below phys are indexed */
-    int32_t count;      /* its next item number */
-    bool slots;         /* its slots are on disk, complete */
-};
 /* E_NOTFOUND: no such file. E_CORRUPT: not a whole one (logged). */
 int index_state_load(struct index *ix, struct index_state *s, struct err *e) HP_MUST_USE;
 int index_state_save(struct index *ix, const struct index_state *s, struct err *e) HP_MUST_USE;
