@@ -402,6 +402,7 @@ static void report(const struct recovery *r)
 {
     struct store_recovery *found = r->found;
     found->log_min = atomic_load(&r->st->log.min);
+    found->last_ts = r->last_ts;
     found->log_max = r->pos;
     found->verified_bytes = r->pos - r->start;
     LOGI("store.recover", "clean=%d logMin=%lld logMax=%lld from=%lld verifiedBytes=%lld records=%lld "

@@ -87,6 +87,7 @@ struct store_recovery { /* what store_open found */
     int64_t log_min, log_max; /* offsets after recovery */
     int64_t verified_bytes, dropped_bytes; /* dropped: behind the last whole record */
     int64_t records;          /* records verified */
+    int64_t last_ts;          /* store time of the newest record, 0: the log is empty */
     int64_t elapsed_ms;
 };
 /* Locks the directory, creates what is missing, recovers. E_LOCKED (text names the directory),

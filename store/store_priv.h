@@ -255,6 +255,7 @@ struct retention {
     bool watch_blind;          /* watch only: the last look failed */
     /* the cleaner's */
     int64_t next_ms;           /* monotonic: nothing to do before */
+    int64_t age_from_ms;       /* monotonic: nothing goes by age before */
     int budget;                /* log files that the running round may still remove */
     bool in_round;
     int64_t held_told;         /* start of the held file that was reported */
