@@ -49,6 +49,12 @@ static void on_failed(void *arg, const char *reason)
     struct world *w = arg;
     (void)reason;
     w->failed = true;
+    w->failed_ms = clock_wall(&w->clock.base);
+}
+
+void world_set_mode(struct world *w, enum flush_mode mode)
+{
+    w->o.flush_mode = w->ledger.mode = mode;
 }
 
 static void draw_keys(struct world *w)
@@ -77,7 +83,7 @@ static void draw_keys(struct world *w)
     o->manual = true;
     o->on_failed = on_failed;
     o->arg = w;
-    w->ledger.mode = o->flush_mode;
+    world_set_mode(w, o->flush_mode);
     w->ledger.flush_interval_ms = o->flush_interval_ms;
     w->ledger.flush_thorough_ms = o->flush_thorough_ms;
     w->ledger.flush_least_bytes = (int64_t)o->flush_least_pages * 4096;
@@ -402,7 +408,8 @@ static void cut_once(void *arg)
     if (w->power_off)
         return;
     w->power_off = true;
-    w->ledger.now_ms = clock_wall(&w->clock.base);
+    /* A FAILED store does not flush any more, and says so: its promise ends there. */
+    w->ledger.now_ms = w->failed ? w->failed_ms : clock_wall(&w->clock.base);
     fs_sim_crash(w->sim, &w->rng, w->cut_mode);
 }
 
@@ -487,16 +494,32 @@ void tally_verdict(struct tally *t, const struct verdict *v)
     t->unindexed += v->unindexed;
 }
 
-void tally_fail(struct tally *t, uint64_t seed, const char *fmt, ...)
+static void fail_v(struct tally *t, const char *repeat, const char *fmt, va_list ap)
 {
-    char text[448];
-    va_list ap;
-    va_start(ap, fmt);
+    char text[480];
     vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
     if (!t->failures++)
         snprintf(t->first, sizeof t->first, "%s", text);
     if (!t->quiet)
-        fprintf(stderr, "%s: %s; reproduce: mqchaos %s --count 1 --seed %llu\n", t->id, text, t->id,
-                (unsigned long long)seed);
+        fprintf(stderr, "%s: %s; reproduce: mqchaos %s %s\n", t->id, text, t->id, repeat);
+}
+
+void tally_fail(struct tally *t, uint64_t seed, const char *fmt, ...)
+{
+    char repeat[64];
+    va_list ap;
+    snprintf(repeat, sizeof repeat, "--count 1 --seed %llu", (unsigned long long)seed);
+    va_start(ap, fmt);
+    fail_v(t, repeat, fmt, ap);
+    va_end(ap);
+}
+
+void tally_fail_at(struct tally *t, uint64_t seed, int64_t n, const char *fmt, ...)
+{
+    char repeat[64];
+    va_list ap;
+    snprintf(repeat, sizeof repeat, "--at %lld --seed %llu", (long long)n, (unsigned long long)seed);
+    va_start(ap, fmt);
+    fail_v(t, repeat, fmt, ap);
+    va_end(ap);
 }

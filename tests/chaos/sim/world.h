@@ -25,7 +25,8 @@ struct world {
     int64_t flush_due, cq_due, index_due, space_due, clean_due; /* monotonic */
     enum fs_sim_crash_mode cut_mode;
     bool power_off;
-    bool failed;    /* the store said that it is FAILED */
+    bool failed;    /* the store said that it is FAILED, */
+    int64_t failed_ms; /* at this time */
     int64_t acked;  /* messages */
     int bad_acks;   /* sent after it had failed and acknowledged all the same */
     char trouble[256]; /* what a consumer met; "" when nothing */
@@ -34,6 +35,7 @@ struct world {
 /* Draws the store's keys and makes an empty disk. */
 void world_init(struct world *w, uint64_t seed);
 void world_fini(struct world *w);
+void world_set_mode(struct world *w, enum flush_mode mode); /* before the first open */
 int world_open(struct world *w, struct err *e) HP_MUST_USE;
 int world_close(struct world *w, struct err *e) HP_MUST_USE; /* an orderly stop */
 /* One thing happens: a burst of sends, time passes, a consumer reads, a worker works. */
@@ -51,7 +53,7 @@ bool world_judge(struct world *w, bool may_lose, struct verdict *v);
 /* Sums of many runs, and how a failure is told. */
 struct tally {
     const char *id; /* "R2" */
-    int64_t runs, cuts, faults, acked, excused, refused, repaired, dropped;
+    int64_t runs, positions, cuts, faults, acked, excused, refused, repaired, dropped;
     int64_t lost, invented, gaps, disorder, damaged, unindexed, other;
     int64_t failures;
     bool quiet;      /* self-test: failures are wanted, not told */
@@ -60,3 +62,5 @@ struct tally {
 void tally_verdict(struct tally *t, const struct verdict *v);
 /* Counts and tells: "R2: <text>; reproduce: mqchaos R2 --count 1 --seed S". */
 void tally_fail(struct tally *t, uint64_t seed, const char *fmt, ...) HP_PRINTF(3, 4);
+/* The same for position n of a sweep: "... mqchaos R5 --at N --seed S". */
+void tally_fail_at(struct tally *t, uint64_t seed, int64_t n, const char *fmt, ...) HP_PRINTF(4, 5);
