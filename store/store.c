@@ -266,10 +266,9 @@ static int open_recovered(struct store *st, struct store_recovery *found, struct
         rc = recover(st, found, e);
     if (!rc) {
         retention_init(st);
-        index_start(&st->index, found->clean);
-        rc = start_workers(st, e);
+        rc = index_start(&st->index, found->clean, e);
     }
-    return rc;
+    return rc ? rc : start_workers(st, e);
 }
 
 static int open_parts(struct store *st, struct store_recovery *found, struct err *e)

@@ -328,7 +328,9 @@ struct index {
 };
 
 int index_init(struct index *ix, struct store *st, struct err *e) HP_MUST_USE;
-void index_start(struct index *ix, bool clean); /* after recovery */
+/* After recovery, before the first append. E_IO, E_NOMEM, E_NOSPC: a state that is ahead of the log could
+ * not be put right. */
+int index_start(struct index *ix, bool clean, struct err *e) HP_MUST_USE;
 void index_close(struct index *ix); /* saves; answers what waits */
 void index_fini(struct index *ix);
 enum { INDEX_IDLE_MS = 20 };
