@@ -107,6 +107,8 @@ static int open_store(struct broker *b, struct err *e)
     so.flush_least_pages = c->flush_least_pages;
     so.flush_thorough_ms = c->flush_thorough;
     so.cq_flush_interval_ms = c->cq_flush_interval;
+    so.cq_flush_least_pages = c->cq_flush_least_pages;
+    so.cq_flush_thorough_ms = c->cq_flush_thorough;
     so.sync_flush_timeout_ms = c->sync_flush_timeout;
     so.max_message_size = c->max_message_size;
     so.transfer_count_max = c->transfer_count_max;

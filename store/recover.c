@@ -120,6 +120,12 @@ static bool record_there(struct store_queue *q, const struct queue_unit *u)
 static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
 {
     *phys = -1;
+    if (q->probe && !unit_is_blank(&q->probe->last)) {
+        q->probe->last_there = record_there(q, &q->probe->last);
+        *phys = q->probe->last_there ? q->probe->last.phys_offset : -1;
+        if (q->probe->last_there)
+            return 0;
+    }
     for (int64_t at = q->max; at-- > q->min;) {
         struct queue_unit u;
         const int rc = queue_unit_at(q, at, &u, e);
@@ -357,6 +363,8 @@ static int finish_queues(struct store *st, struct err *e)
         rc = queue_find_min(q, atomic_load(&st->log.min), e);
         q->next = q->max;
         q->damaged = q->suspect = false;
+        free(q->probe);
+        q->probe = NULL;
     }
     return rc ? rc : queue_table_flush_all(&st->queues, e);
 }
@@ -372,7 +380,8 @@ static void publish_end(struct recovery *r)
     atomic_store(&l->flushed, l->end);
     atomic_store(&r->st->vis.offset, l->end);
     atomic_store(&r->st->vis.ts, r->last_ts);
-    r->st->last_flush_ms = clock_mono(r->st->clock);
+    r->st->last_flush_ms = r->st->queues.thorough_ms = clock_mono(r->st->clock);
+    r->st->queues.thorough_wrote = l->end;
 }
 
 static int seal(struct recovery *r, struct err *e)

@@ -46,6 +46,8 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t flush_least_pages;    /* flushCommitLogLeastPages */
     int64_t flush_thorough_ms;    /* flushCommitLogThoroughInterval */
     int64_t cq_flush_interval_ms; /* flushIntervalConsumeQueue */
+    int32_t cq_flush_least_pages; /* flushConsumeQueueLeastPages */
+    int64_t cq_flush_thorough_ms; /* flushConsumeQueueThoroughInterval */
     int64_t sync_flush_timeout_ms; /* syncFlushTimeout */
     int32_t max_message_size;     /* maxMessageSize: of the body; a record may be 64 KiB larger */
     int32_t transfer_count_max;   /* maxTransferCountOnMessageInMemory */
