@@ -9,8 +9,10 @@
  *       16     8  newest time in a full index file that is on disk             yes
  *       24     8  offset that a master has flushed (replicas)                  kept as found
  *       32     8  confirmed offset (controller mode)                           kept as found
- *       40  4056  zeros
- * Source: StoreCheckpoint.
+ *       40   464  zeros
+ *      504     8  store time before which no file is removed by age            yes, not RocketMQ's
+ *      512  3584  zeros
+ * Source: StoreCheckpoint. RocketMQ keeps what is behind its fields.
  *
  * All fields lie in one disk sector, so a torn write leaves the old or the new ones.
  *
@@ -22,7 +24,8 @@
 #include "base/log.h"
 #include "store/store_priv.h"
 
-static_assert(5 * sizeof(int64_t) <= 512, "the checkpoint's fields fit one sector");
+enum { AGE_FIELD = 63 }; /* far from RocketMQ's */
+static_assert((AGE_FIELD + 1) * sizeof(int64_t) <= 512, "the checkpoint's fields fit one sector");
 
 static int64_t field(const char *page, int i)
 {
@@ -45,7 +48,8 @@ int checkpoint_load(struct store *st, struct err *e)
     if (n && n < CHECKPOINT_SIZE)
         LOGW("store.repair", "file=checkpoint size=%zd expected=%d", n, CHECKPOINT_SIZE);
     st->checkpoint = (struct checkpoint){field(page, 0), field(page, 1), field(page, 2), field(page, 3),
-                                         field(page, 4)};
+                                         field(page, 4), field(page, AGE_FIELD)};
+    atomic_store(&st->retention.age_from_ts, st->checkpoint.age_from_ts);
     atomic_store(&st->index.safe_ts, st->checkpoint.index_ts);
     return 0;
 }
@@ -53,13 +57,15 @@ int checkpoint_load(struct store *st, struct err *e)
 int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, struct err *e)
 {
     struct checkpoint *c = &st->checkpoint;
-    const int64_t index_ts = atomic_load(&st->index.safe_ts);
-    if (c->physic_ts == physic_ts && c->logics_ts == logics_ts && c->index_ts == index_ts)
+    const int64_t index_ts = atomic_load(&st->index.safe_ts), age_from_ts = atomic_load(&st->retention.age_from_ts);
+    if (c->physic_ts == physic_ts && c->logics_ts == logics_ts && c->index_ts == index_ts &&
+        c->age_from_ts == age_from_ts)
         return 0;
     char page[CHECKPOINT_SIZE] = {0};
     const int64_t fields[] = {physic_ts, logics_ts, index_ts, c->master_flushed, c->confirm_phys};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         be64_put(page + i * 8, (uint64_t)fields[i]);
+    be64_put(page + AGE_FIELD * 8, (uint64_t)age_from_ts);
     int rc = FAILPOINT(FP_STORE_CHECKPOINT);
     if (rc)
         return err_set(e, rc, "write checkpoint: failpoint");
@@ -71,5 +77,6 @@ int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, stru
     c->physic_ts = physic_ts;
     c->logics_ts = logics_ts;
     c->index_ts = index_ts;
+    c->age_from_ts = age_from_ts;
     return 0;
 }

@@ -11,7 +11,7 @@
  *
  * Failure modes: a queue cannot be written: it stays dirty, the checkpoint stays where it was (so the
  * next recovery makes these units again), the next round tries again. Units that pile up in memory
- * are bounded: at UNWRITTEN_MAX the store turns FAILED rather than eat the machine.
+ * are bounded: at QUEUE_UNWRITTEN_MAX the store turns FAILED rather than eat the machine.
  *
  * Invariants: 1. a queue is on `dirty` or `round` exactly while q->dirty; 2. the checkpoint's queue
  * time covers only units that were synced; 3. files of a deleted topic are removed and its queues
@@ -24,7 +24,6 @@
 #include "proto/names.h"
 
 enum { ROUND_BATCH = 256, SCRATCH_SIZE = 64 * 1024, KEY_MAX = MESSAGE_TOPIC_LONG_MAX + 4 };
-#define UNWRITTEN_MAX INT64_C(4194304) /* units: 80 MiB */
 
 int queue_table_init(struct queue_table *t, struct store *st, struct err *e)
 {
@@ -203,7 +202,7 @@ static void end_round(struct queue_table *t)
             LOGW("store.checkpoint", "text=\"%s\"", e.text);
         return;
     }
-    if (atomic_load(&t->unwritten) > UNWRITTEN_MAX)
+    if (atomic_load(&t->unwritten) > QUEUE_UNWRITTEN_MAX)
         store_fail_mark(t->st, "consume queue files cannot be written");
 }
 
