@@ -205,6 +205,7 @@ int queue_open(struct queue_table *t, struct slice topic, int32_t id, struct sto
                struct err *e) HP_MUST_USE;
 void queue_mark_dirty(struct store_queue *q); /* under q->lock */
 /* One bounded part of a flush round. True when the round is not over. */
+#define QUEUE_UNWRITTEN_MAX INT64_C(4194304) /* units in memory, 80 MiB: more is an error */
 bool queue_table_flush_step(struct queue_table *t);
 /* Everything, without the checkpoint; cuts of recovery become durable, too. */
 int queue_table_flush_all(struct queue_table *t, struct err *e) HP_MUST_USE;
@@ -276,7 +277,7 @@ struct retention {
     bool watch_blind;          /* watch only: the last look failed */
     /* the cleaner's */
     int64_t next_ms;           /* monotonic: nothing to do before */
-    int64_t age_from_ms;       /* monotonic: nothing goes by age before */
+    _Atomic int64_t age_from_ts; /* wall time: nothing goes by age before; in the checkpoint too */
     int budget;                /* log files that the running round may still remove */
     bool in_round;
     int64_t held_told;         /* start of the held file that was reported */
@@ -287,6 +288,8 @@ struct retention {
     struct store_queue **todo; /* references */
     size_t todo_n, todo_i;
 };
+/* In recovery, before the checkpoint is written: whether age can be trusted, given the newest record. */
+void retention_judge_age(struct store *st, int64_t newest_ts);
 void retention_init(struct store *st); /* looks at the disk once */
 void retention_fini(struct store *st);
 bool space_step(void *st);
