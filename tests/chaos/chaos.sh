@@ -149,7 +149,7 @@ run_R9() { # 4 and 40 jumps; they mostly wait, so four at a time
 
 run_one() { # ID: its lines, prefixed; adds a row to the table
     local id=$1 begin=$SECONDS status=0 verdict=passed
-    "run_$id" | sed -u "s/^/$id  /"
+    "run_$id" | sed -u -e "s/^# $id: //" -e "s/^$id //" -e "s/^/$id  /"
     status=${PIPESTATUS[0]}
     [ "$status" -eq 0 ] || verdict=FAILED
     [ "$status" -eq 0 ] && passed=$((passed + 1)) || failed=$((failed + 1))
