@@ -43,7 +43,21 @@ static struct queue_fd *lookup(struct store_queue *q, int64_t start)
     return NULL;
 }
 
-/* The name is durable before the first unit goes in; the sync of that unit covers the size. */
+/* Size and name. The name is durable before the first unit goes in; the sync of that unit covers the
+ * size. After a failure the file may be there, and a reader may have it open: it is finished before
+ * the next unit goes in. */
+static int finish_creation(struct store_queue *q, struct fs_file *f, struct err *e)
+{
+    struct fs *fs = q->table->fs;
+    char *dir = queue_dir(q);
+    int rc = dir ? fs->truncate(f, q->table->file_size, e) : err_set(e, E_NOMEM, "create consume queue file");
+    if (!rc)
+        rc = fs->dirsync(fs, dir, e);
+    free(dir);
+    q->unfinished = rc != 0;
+    return rc;
+}
+
 static int create_file(struct store_queue *q, const char *dir, const char *path, struct fs_file **out,
                        struct err *e)
 {
@@ -51,16 +65,9 @@ static int create_file(struct store_queue *q, const char *dir, const char *path,
     int rc = q->has_dir ? 0 : fs_mkdirs(fs, dir, e);
     if (rc)
         return rc;
+    q->has_dir = true;
     rc = fs->open(fs, path, FS_WRITE | FS_CREATE, out, e);
-    if (rc)
-        return rc;
-    rc = fs->truncate(*out, q->table->file_size, e);
-    if (!rc)
-        rc = fs->dirsync(fs, dir, e);
-    if (rc)
-        fs->close(*out);
-    else
-        q->has_dir = true;
+    q->unfinished |= !rc;
     return rc;
 }
 
@@ -106,7 +113,7 @@ static void fd_free(struct queue_table *t, struct queue_fd *fd)
     free(fd);
 }
 
-int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e)
+static int get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e)
 {
     struct queue_table *t = q->table;
     uv_mutex_lock(&t->fds_lock);
@@ -154,6 +161,14 @@ void queue_fd_put(struct store_queue *q, struct queue_fd *fd)
     uv_mutex_unlock(&t->fds_lock);
     if (close)
         fd_free(t, fd);
+}
+
+int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e)
+{
+    int rc = get(q, start, create, out, e);
+    if (!rc && create && q->unfinished && (rc = finish_creation(q, (*out)->f, e)))
+        queue_fd_put(q, *out);
+    return rc;
 }
 
 void queue_fd_drop(struct store_queue *q, int64_t start)

@@ -130,6 +130,7 @@ struct store_queue {
     struct list dirty_link; /* dirty_lock */
     struct list fds;        /* fds.lock: open files of this queue */
     bool has_dir;           /* io_lock */
+    bool unfinished;        /* io_lock: a file was created, its name may not be durable yet */
     int64_t files_from;     /* io_lock: start byte of the oldest file */
     bool damaged;           /* recovery: the files cannot be complete */
     bool suspect;           /* recovery: the last file was empty, as after a crash, or after a loss */
