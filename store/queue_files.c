@@ -63,29 +63,34 @@ static int make_dirs(struct store_queue *q, char *dir, struct err *e)
     return rc ? rc : make_dir(fs, dir, e);
 }
 
-/* CREATE_SYNCED: the name is durable before the first unit goes in; the sync of that unit covers the
- * size. */
 static int create_file(struct store_queue *q, char *dir, const char *path, enum queue_create how,
                        struct fs_file **out, struct err *e)
 {
     struct fs *fs = q->table->fs;
+    if (how == CREATE_UNSYNCED)
+        q->table->unsynced = true;
     int rc = q->has_dir ? 0 : how == CREATE_SYNCED ? fs_mkdirs(fs, dir, e) : make_dirs(q, dir, e);
     if (rc)
         return rc;
+    q->has_dir = true;
     rc = fs->open(fs, path, FS_WRITE | FS_CREATE, out, e);
-    if (rc)
-        return rc;
-    rc = fs->truncate(*out, q->table->file_size, e);
+    q->unfinished |= !rc;
+    return rc;
+}
+
+/* Size and name. CREATE_SYNCED: the name is durable before the first unit goes in; the sync of that unit
+ * covers the size. After a failure the file may be there, and a reader may have it open: it is finished
+ * before the next unit goes in. */
+static int finish_creation(struct store_queue *q, struct fs_file *f, enum queue_create how, struct err *e)
+{
+    struct fs *fs = q->table->fs;
+    char *dir = queue_dir(q);
+    int rc = dir ? fs->truncate(f, q->table->file_size, e) : err_set(e, E_NOMEM, "create consume queue file");
     if (!rc && how == CREATE_SYNCED)
         rc = fs->dirsync(fs, dir, e);
-    if (rc) {
-        fs->close(*out);
-        return rc;
-    }
-    q->has_dir = true;
-    if (how == CREATE_UNSYNCED)
-        q->table->unsynced = true;
-    return 0;
+    free(dir);
+    q->unfinished = rc != 0;
+    return rc;
 }
 
 static int open_file(struct store_queue *q, int64_t start, enum queue_create create, struct fs_file **out,
@@ -134,8 +139,8 @@ static void fd_free(struct queue_table *t, struct queue_fd *fd)
     free(fd);
 }
 
-int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
-                 struct err *e)
+static int get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
+               struct err *e)
 {
     struct queue_table *t = q->table;
     uv_mutex_lock(&t->fds_lock);
@@ -183,6 +188,15 @@ void queue_fd_put(struct store_queue *q, struct queue_fd *fd)
     uv_mutex_unlock(&t->fds_lock);
     if (close)
         fd_free(t, fd);
+}
+
+int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
+                 struct err *e)
+{
+    int rc = get(q, start, create, out, e);
+    if (!rc && create != CREATE_NOT && q->unfinished && (rc = finish_creation(q, (*out)->f, create, e)))
+        queue_fd_put(q, *out);
+    return rc;
 }
 
 void queue_fd_drop(struct store_queue *q, int64_t start)

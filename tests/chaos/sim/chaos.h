@@ -7,3 +7,4 @@ void r2_run(struct tally *t, uint64_t seed); /* power loss */
 
 /* Position n of a sweep: the nth call or allocation fails. False: the load has fewer. */
 bool r5_run(struct tally *t, uint64_t seed, int64_t n);
+bool r6_run(struct tally *t, uint64_t seed, int64_t n);

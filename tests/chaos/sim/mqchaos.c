@@ -56,15 +56,25 @@ static void print_r5(const struct tally *t)
            t->positions, t->runs, t->faults, t->acked, t->lost, t->invented, t->gaps, t->disorder,
            t->damaged, t->unindexed);
 }
+
+static void print_r6(const struct tally *t)
+{
+    printf("%" N " positions, %" N " runs, %" N " failed allocations, %" N " refused with an error, %" N
+           " acknowledged, %" N " lost, %" N " invented, %" N " gaps, %" N " disorder, %" N " damaged, %" N
+           " leaks",
+           t->positions, t->runs, t->faults, t->refused, t->acked, t->lost, t->invented, t->gaps,
+           t->disorder, t->damaged, t->leaks);
+}
 #undef N
 
 static const struct row rows[] = {
     {"R2", "power loss", 30, .run = r2_run, .print = print_r2},
     {"R5", "failing calls", 300, .sweep = r5_run, .print = print_r5},
+    {"R6", "failing allocations", 2000, .sweep = r6_run, .print = print_r6},
 };
 
 static const char usage[] = 
-    "usage: mqchaos R2|R5 [--count N | --all | --at POSITION] [--seed S]\n";
+    "usage: mqchaos R2|R5|R6 [--count N | --all | --at POSITION] [--seed S]\n";
 
 static int usage_error(const char *what)
 {

@@ -30,6 +30,7 @@ struct world {
     int64_t acked;  /* messages */
     int bad_acks;   /* sent after it had failed and acknowledged all the same */
     char trouble[256]; /* what a consumer met; "" when nothing */
+    void (*enter)(void), (*leave)(void); /* called around the store's own work; NULL: nothing */
 };
 
 /* Draws the store's keys and makes an empty disk. */
@@ -54,7 +55,7 @@ bool world_judge(struct world *w, bool may_lose, struct verdict *v);
 struct tally {
     const char *id; /* "R2" */
     int64_t runs, positions, cuts, faults, acked, excused, refused, repaired, dropped;
-    int64_t lost, invented, gaps, disorder, damaged, unindexed, other;
+    int64_t lost, invented, gaps, disorder, damaged, unindexed, leaks;
     int64_t failures;
     bool quiet;      /* self-test: failures are wanted, not told */
     char first[512]; /* the first failure */
