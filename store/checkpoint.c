@@ -1,6 +1,6 @@
 /* The checkpoint file: how far the derived files can be trusted.
  *
- * Owns: `checkpoint` in the store's root directory.
+ * Owns: storeCheckpoint, `checkpoint` in the store's root directory unless told otherwise.
  * Runs on: store_open, then the cq flusher, then store_close.
  *
  *   offset  size  (big-endian, milliseconds or bytes)                          written here
@@ -32,13 +32,13 @@ static int64_t field(const char *page, int i)
 
 int checkpoint_load(struct store *st, struct err *e)
 {
-    char *path = path_join(st->root, "checkpoint"), page[CHECKPOINT_SIZE] = {0};
-    if (!path)
-        return err_set(e, E_NOMEM, "open checkpoint");
+    char page[CHECKPOINT_SIZE] = {0};
+    const char *const path = st->places.path[PLACE_CHECKPOINT];
     int rc = st->fs->open(st->fs, path, FS_WRITE | FS_CREATE, &st->checkpoint_file, e);
-    free(path);
     if (rc)
         return rc;
+    if (st->places.moved[PLACE_CHECKPOINT]) /* an old copy, perhaps of another store */
+        return 0;
     const ssize_t n = st->fs->pread(st->checkpoint_file, page, sizeof page, 0, e);
     if (n < 0)
         return (int)n;
