@@ -38,7 +38,7 @@
 
 #include "base/log.h"
 
-enum { STEP_RECORDS = 256, SAVE_MS = 10000, RETRY_MS = 10000, CLOSE_MS = 3000, NAME_LEN = 17,
+enum { STEP_RECORDS = 256, SAVE_MS = 10000, RETRY_MS = 10000, CLOSE_MS = 3000,
        READ_BYTES = 256 * 1024 };
 
 int index_init(struct index *ix, struct store *st, struct err *e)
@@ -68,13 +68,6 @@ void index_fini(struct index *ix)
     free(ix->dir);
     free(ix->state_path);
     uv_mutex_destroy(&ix->lock);
-}
-
-void index_start(struct index *ix, bool clean)
-{
-    ix->clean = clean;
-    ix->log_end = atomic_load(&ix->st->vis.offset);
-    ix->flush_ms = clock_mono(ix->st->clock);
 }
 
 static struct index_file *last_file(const struct index *ix)
@@ -229,25 +222,20 @@ static int file_with_room(struct index *ix, struct index_file **out, struct err 
 static int add_key(struct index *ix, const struct message *m, struct slice key, struct err *e)
 {
     struct index_file *f;
-    buf_clear(&ix->key);
-    buf_slice_add(&ix->key, m->topic);
-    buf_char(&ix->key, '#');
-    buf_slice_add(&ix->key, key);
-    if (buf_error(&ix->key))
+    int32_t hash;
+    if (index_key_hash(&ix->key, m->topic, key, &hash))
         return err_set(e, E_NOMEM, "index a key");
     const int rc = file_with_room(ix, &f, e);
-    return rc ? rc : index_file_add(f, index_hash(buf_slice(&ix->key)), m->phys_offset, m->store_timestamp, e);
+    return rc ? rc : index_file_add(f, hash, m->phys_offset, m->store_timestamp, e);
 }
 
 static int add_record(struct index *ix, const struct message *m, struct err *e)
 {
-    if ((m->sys_flag & SYSFLAG_TX_MASK) == SYSFLAG_TX_ROLLBACK)
-        return 0;
-    const struct slice uniq = props_str_get(m->properties, PROP_UNIQ_KEY);
-    struct slice words = props_str_get(m->properties, PROP_KEYS), word;
-    int rc = uniq.n ? add_key(ix, m, uniq, e) : 0;
-    while (!rc && slice_cut(&words, ' ', &word))
-        rc = word.n ? add_key(ix, m, word, e) : 0;
+    struct record_keys keys = record_keys_of(m);
+    struct slice key;
+    int rc = 0;
+    while (!rc && record_keys_next(&keys, &key))
+        rc = add_key(ix, m, key, e);
     return rc;
 }
 
@@ -359,7 +347,7 @@ static int add_name(void *arg, const char *text)
 {
     struct names *s = arg;
     int64_t name;
-    if (strlen(text) != NAME_LEN || slice_i64(slice_str(text), &name) || name <= 0)
+    if (!index_name_parse(text, &name))
         return 0;
     if (s->n == s->cap) {
         const int cap = s->cap ? s->cap * 2 : 16;
@@ -473,8 +461,8 @@ static void close_files(struct index *ix)
         index_file_close(ix->files[--ix->file_n]);
 }
 
-/* Where indexing goes on. From here on there is always a state: files that appear later are only
- * believed when it says so. */
+/* Where indexing goes on. From here on there is always a state, and never one that is ahead of the
+ * log: files that appear later are only believed when it says so. */
 static int set_position(const struct opening *o, struct err *e)
 {
     struct index *ix = o->ix;
@@ -485,7 +473,7 @@ static int set_position(const struct opening *o, struct err *e)
     atomic_store(&ix->indexed, pos);
     ix->saved_pos = o->have_state && pos == o->state.phys ? pos : -1;
     ix->saved_slots = o->state.slots;
-    return o->have_state ? 0 : save(ix, false, e);
+    return o->have_state && pos >= o->state.phys ? 0 : save(ix, false, e);
 }
 
 static int open_index(struct index *ix, struct err *e)
@@ -519,6 +507,28 @@ static int open_index(struct index *ix, struct err *e)
     LOGI("index.open", "files=%d from=%lld behind=%lld", ix->file_n, (long long)atomic_load(&ix->indexed),
          (long long)(ix->log_end - atomic_load(&ix->indexed)));
     return 0;
+}
+
+/* Asynchronous flush makes records visible, hence indexed, before they are on disk. When a power cut
+ * took them, the state claims a place behind the log's end, and the records that come to stand there
+ * would never be indexed. So the state goes back before the first of them can be written. */
+int index_start(struct index *ix, bool clean, struct err *e)
+{
+    struct index_state s;
+    ix->clean = clean;
+    ix->log_end = atomic_load(&ix->st->vis.offset);
+    ix->flush_ms = clock_mono(ix->st->clock);
+    int rc = index_state_load(ix, &s, e);
+    if (rc)
+        return rc == E_NOTFOUND || rc == E_CORRUPT ? 0 : rc;
+    if (s.phys <= ix->log_end)
+        return 0;
+    rc = open_index(ix, e);
+    if (!rc && !ix->st->o.index_enable) {
+        close_files(ix);
+        ix->opened = false;
+    }
+    return rc;
 }
 
 void index_drop_from(struct index *ix, int i)

@@ -3,11 +3,7 @@
  * Owns: the decision where the log ends and where checking begins.
  * Runs on: store_open, alone.
  *
- * A record is whole when: its length fits its file; its magic is known; all inner lengths add up;
- * the body has its CRC and, when it ends with the checksum property, all of it has that one
- * (checkCRCOnRecover); its topic has no zero byte; and the physical offset inside it is where it
- * stands. The last check is what keeps bytes of an earlier life of a file, however intact, from
- * being replayed.
+ * What a whole record is: record.c; checksums are compared with checkCRCOnRecover.
  * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
  * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
@@ -34,7 +30,7 @@
  *   larger, while rebuilding everything       the log itself has the gap: pre-blank units fill it
  *
  * Failure modes: disk errors end store_open, the next one starts over: every step leaves files that
- * lead to the same end. A record that is not whole although a younger one in a later file is known to
+ * lead to the same end. A full disk does not: units stay in memory and the checkpoint where it was. A record that is not whole although a younger one in a later file is known to
  * have been synced is no torn tail but damage: E_CORRUPT, nothing is dropped without being asked.
  *
  * Invariants: 1. every whole record before the first one that is not whole is kept; 2. log and queues
@@ -43,7 +39,6 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "proto/names.h"
 #include "store/store_priv.h"
 
 enum {
@@ -58,6 +53,7 @@ struct recovery {
     struct store_recovery *found;
     int64_t start, pos, last_ts, told;
     bool full;     /* from the beginning of the log: gaps are the log's own */
+    bool units_kept; /* in memory: the disk is full */
     bool need_full;
     const char *phase;
 };
@@ -73,30 +69,20 @@ static void tell(struct recovery *r, int64_t done, int64_t total)
 int64_t record_tags_code(const struct store *st, const struct message *m)
 {
     int32_t level;
-    if (slice_eq(m->topic, SLICE_LIT(TOPIC_SCHEDULE)) &&
-        !slice_i32(props_str_get(m->properties, PROP_DELAY), &level) && level > 0)
+    if (record_delay_level(m, &level))
         return m->store_timestamp + store_delay_ms(st, level);
     return tags_code(m->properties);
 }
 
 /* ---- records ---- */
 
-enum record_kind { RECORD_WHOLE, RECORD_BLANK, RECORD_BAD };
-
 /* The record at pos. *left is what its file holds from there on. `f` keeps the slices of m alive. */
 static enum record_kind record_at(const struct store *st, const struct store_file *f, int64_t pos,
                                   struct message *m, int64_t *left)
 {
-    const int flags = st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0;
     *left = f->start + f->size - pos;
-    if (*left < MESSAGE_BLANK_SIZE)
-        return RECORD_BLANK;
-    const int rc = message_decode(slice_of(f->map + (pos - f->start), (size_t)*left), flags, m, NULL);
-    if (rc == E_NOTFOUND)
-        return m->total_size == *left ? RECORD_BLANK : RECORD_BAD;
-    /* No writer puts a zero byte into a topic: there the record is torn, and no checksum tells. */
-    const bool whole = !rc && m->phys_offset == pos && !memchr(m->topic.p, 0, m->topic.n);
-    return whole ? RECORD_WHOLE : RECORD_BAD;
+    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), pos,
+                        st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
 static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
@@ -121,10 +107,10 @@ static bool record_there(struct store_queue *q, const struct queue_unit *u)
     if (!f)
         return false;
     const int64_t at = u->phys_offset - f->start;
-    const char *p = f->map + at;
+    const struct disk_record_head *const r = (const struct disk_record_head *)(f->map + at);
     const bool there = u->size >= MESSAGE_SIZE_MIN && at <= f->size - u->size &&
-                       be32_get(p) == (uint32_t)u->size && (int32_t)be32_get(p + 12) == q->id &&
-                       (int64_t)be64_get(p + 28) == u->phys_offset;
+                       be32_get(r->total_size) == (uint32_t)u->size && (int32_t)be32_get(r->queue_id) == q->id &&
+                       (int64_t)be64_get(r->phys_offset) == u->phys_offset;
     store_file_unref(f);
     return there;
 }
@@ -135,6 +121,12 @@ static bool record_there(struct store_queue *q, const struct queue_unit *u)
 static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
 {
     *phys = -1;
+    if (q->probe && !unit_is_blank(&q->probe->last)) {
+        q->probe->last_there = record_there(q, &q->probe->last);
+        *phys = q->probe->last_there ? q->probe->last.phys_offset : -1;
+        if (q->probe->last_there)
+            return 0;
+    }
     for (int64_t at = q->max; at-- > q->min;) {
         struct queue_unit u;
         const int rc = queue_unit_at(q, at, &u, e);
@@ -205,6 +197,25 @@ static int cut_queues(struct recovery *r, struct err *e)
 
 /* ---- 3. replay ---- */
 
+/* On a full disk the units stay in memory, for the queue flusher to write when there is space: a
+ * broker whose disk is full must start, so that its messages can be read. */
+static int flush_units(struct recovery *r, struct err *e)
+{
+    struct queue_table *t = &r->st->queues;
+    const int rc = queue_table_flush_all(t, e);
+    if (rc != E_NOSPC || atomic_load(&t->unwritten) > QUEUE_UNWRITTEN_MAX)
+        return rc;
+    if (!r->units_kept)
+        LOGW("store.recover", "text=\"the disk is full, consume queues stay in memory: %s\"", e->text);
+    r->units_kept = true;
+    return 0;
+}
+
+static bool wants_flush(const struct recovery *r)
+{
+    return atomic_load(&r->st->queues.unwritten) > (r->units_kept ? QUEUE_UNWRITTEN_MAX : UNWRITTEN_FLUSH);
+}
+
 static int fill_gap(struct store_queue *q, int64_t upto)
 {
     int rc = 0;
@@ -236,8 +247,7 @@ static int meet(struct recovery *r, struct store_queue *q, int64_t k, struct err
 static int rebuild_unit(struct recovery *r, const struct message *m, struct err *e)
 {
     struct store *st = r->st;
-    const int32_t tx = m->sys_flag & SYSFLAG_TX_MASK;
-    if (tx == SYSFLAG_TX_PREPARED || tx == SYSFLAG_TX_ROLLBACK || m->sys_flag & SYSFLAG_INNER_BATCH)
+    if (!record_takes_unit(m))
         return 0;
     struct store_queue *q;
     struct err why;
@@ -257,8 +267,8 @@ static int rebuild_unit(struct recovery *r, const struct message *m, struct err 
         rc = queue_add(q, &u) ? err_set(e, E_NOMEM, "rebuild consume queue") : 0;
     }
     queue_unref(q);
-    if (!rc && atomic_load(&st->queues.unwritten) > UNWRITTEN_FLUSH)
-        rc = queue_table_flush_all(&st->queues, e);
+    if (!rc && wants_flush(r))
+        rc = flush_units(r, e);
     return rc;
 }
 
@@ -364,8 +374,9 @@ static int refuse_damage(const struct recovery *r, struct err *e)
     return 0;
 }
 
-static int finish_queues(struct store *st, struct err *e)
+static int finish_queues(struct recovery *r, struct err *e)
 {
+    struct store *st = r->st;
     struct map_iter it = {0};
     int rc = 0;
     while (!rc && map_next(st->queues.map, &it)) {
@@ -373,8 +384,10 @@ static int finish_queues(struct store *st, struct err *e)
         rc = queue_find_min(q, atomic_load(&st->log.min), e);
         q->next = q->max;
         q->damaged = q->suspect = false;
+        free(q->probe);
+        q->probe = NULL;
     }
-    return rc ? rc : queue_table_flush_all(&st->queues, e);
+    return rc ? rc : flush_units(r, e);
 }
 
 static void publish_end(struct recovery *r)
@@ -388,7 +401,8 @@ static void publish_end(struct recovery *r)
     atomic_store(&l->flushed, l->end);
     atomic_store(&r->st->vis.offset, l->end);
     atomic_store(&r->st->vis.ts, r->last_ts);
-    r->st->last_flush_ms = clock_mono(r->st->clock);
+    r->st->last_flush_ms = r->st->queues.thorough_ms = clock_mono(r->st->clock);
+    r->st->queues.thorough_wrote = l->end;
 }
 
 static int seal(struct recovery *r, struct err *e)
@@ -405,8 +419,9 @@ static int seal(struct recovery *r, struct err *e)
     if (rc)
         return rc;
     atomic_store(&st->log.min, st->log.files[0]->start);
-    rc = finish_queues(st, e);
-    if (!rc && r->last_ts)
+    rc = finish_queues(r, e);
+    retention_judge_age(st, r->last_ts);
+    if (!rc && r->last_ts && !r->units_kept)
         rc = checkpoint_save(st, r->last_ts, r->last_ts, e);
     if (rc)
         return rc;
@@ -418,6 +433,7 @@ static void report(const struct recovery *r)
 {
     struct store_recovery *found = r->found;
     found->log_min = atomic_load(&r->st->log.min);
+    found->last_ts = r->last_ts;
     found->log_max = r->pos;
     found->verified_bytes = r->pos - r->start;
     LOGI("store.recover", "clean=%d logMin=%lld logMax=%lld from=%lld verifiedBytes=%lld records=%lld "
