@@ -399,6 +399,7 @@ static void publish_end(struct recovery *r)
     atomic_store(&l->wrote, l->end);
     atomic_store(&l->flushed_ts, r->last_ts);
     atomic_store(&l->flushed, l->end);
+    atomic_store(&r->st->vis.readable, l->end);
     atomic_store(&r->st->vis.offset, l->end);
     atomic_store(&r->st->vis.ts, r->last_ts);
     r->st->last_flush_ms = r->st->queues.thorough_ms = clock_mono(r->st->clock);

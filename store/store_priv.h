@@ -265,7 +265,8 @@ struct visibility {
     struct pending *ring;
     size_t head, n, cap; /* cap is a power of two */
     struct list waiters; /* appends that wait for the flush, by end_offset */
-    _Atomic int64_t offset; /* records below are visible */
+    _Atomic int64_t readable; /* records below may be read by their place: moves before their units come */
+    _Atomic int64_t offset; /* records below are visible: moves when all their units are there */
     _Atomic int64_t ts;     /* every unit of a record with a store time up to this is in its queue */
 };
 
