@@ -107,6 +107,8 @@ static int open_store(struct broker *b, struct err *e)
     so.flush_least_pages = c->flush_least_pages;
     so.flush_thorough_ms = c->flush_thorough;
     so.cq_flush_interval_ms = c->cq_flush_interval;
+    so.cq_flush_least_pages = c->cq_flush_least_pages;
+    so.cq_flush_thorough_ms = c->cq_flush_thorough;
     so.sync_flush_timeout_ms = c->sync_flush_timeout;
     so.max_message_size = c->max_message_size;
     so.transfer_count_max = c->transfer_count_max;
@@ -138,7 +140,10 @@ static int open_store(struct broker *b, struct err *e)
     so.on_progress = on_progress;
     so.on_failed = on_failed;
     so.arg = b;
-    return store_open(&b->store, &so, &b->recovery, e);
+    const int opened = store_open(&b->store, &so, &b->recovery, e);
+    if (opened == 0) /* store times never go back, so what is measured against them must not either */
+        clock_steady_raise(&b->steady, b->recovery.last_ts);
+    return opened;
 }
 
 static int load_config(struct broker *b, struct err *e)
@@ -501,7 +506,8 @@ int broker_open(struct broker **out, const struct broker_opts *o, struct err *e)
     b->conf = o->conf;
     b->opts = o;
     b->fs = o->fs ? o->fs : &fs_real;
-    b->clock = o->clock ? o->clock : &clock_system;
+    clock_steady_init(&b->steady, &clock_system, &clock_boot);
+    b->clock = o->clock ? o->clock : &b->steady.base;
     int rc = bring_up(b, &stage, e);
     if (rc != 0) {
         struct err ignored;

@@ -16,36 +16,39 @@
  *
  * Failure modes: missing, short or unreadable as numbers: as if all zeros, recovery then starts at
  * the oldest file. A failed write is logged; the old content only makes the next recovery longer. */
-#include <assert.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "store/store_priv.h"
 
-static_assert(5 * sizeof(int64_t) <= 512, "the checkpoint's fields fit one sector");
-
-static int64_t field(const char *page, int i)
+static int64_t field(const char *place)
 {
-    const int64_t v = (int64_t)be64_get(page + (size_t)i * 8);
+    const int64_t v = (int64_t)be64_get(place);
     return v < 0 ? 0 : v;
+}
+
+struct checkpoint checkpoint_get(const struct disk_checkpoint *d)
+{
+    return (struct checkpoint){field(d->physic_ts), field(d->logics_ts), field(d->index_ts),
+                               field(d->master_flushed), field(d->confirm_phys)};
 }
 
 int checkpoint_load(struct store *st, struct err *e)
 {
-    char *path = path_join(st->root, "checkpoint"), page[CHECKPOINT_SIZE] = {0};
+    char *path = path_join(st->root, "checkpoint");
+    struct disk_checkpoint d = {0};
     if (!path)
         return err_set(e, E_NOMEM, "open checkpoint");
     int rc = st->fs->open(st->fs, path, FS_WRITE | FS_CREATE, &st->checkpoint_file, e);
     free(path);
     if (rc)
         return rc;
-    const ssize_t n = st->fs->pread(st->checkpoint_file, page, sizeof page, 0, e);
+    const ssize_t n = st->fs->pread(st->checkpoint_file, &d, sizeof d, 0, e);
     if (n < 0)
         return (int)n;
     if (n && n < CHECKPOINT_SIZE)
         LOGW("store.repair", "file=checkpoint size=%zd expected=%d", n, CHECKPOINT_SIZE);
-    st->checkpoint = (struct checkpoint){field(page, 0), field(page, 1), field(page, 2), field(page, 3),
-                                         field(page, 4)};
+    st->checkpoint = checkpoint_get(&d);
     atomic_store(&st->index.safe_ts, st->checkpoint.index_ts);
     return 0;
 }
@@ -56,14 +59,16 @@ int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, stru
     const int64_t index_ts = atomic_load(&st->index.safe_ts);
     if (c->physic_ts == physic_ts && c->logics_ts == logics_ts && c->index_ts == index_ts)
         return 0;
-    char page[CHECKPOINT_SIZE] = {0};
-    const int64_t fields[] = {physic_ts, logics_ts, index_ts, c->master_flushed, c->confirm_phys};
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        be64_put(page + i * 8, (uint64_t)fields[i]);
+    struct disk_checkpoint d = {0};
+    be64_put(d.physic_ts, (uint64_t)physic_ts);
+    be64_put(d.logics_ts, (uint64_t)logics_ts);
+    be64_put(d.index_ts, (uint64_t)index_ts);
+    be64_put(d.master_flushed, (uint64_t)c->master_flushed);
+    be64_put(d.confirm_phys, (uint64_t)c->confirm_phys);
     int rc = FAILPOINT(FP_STORE_CHECKPOINT);
     if (rc)
         return err_set(e, rc, "write checkpoint: failpoint");
-    rc = fs_write(st->checkpoint_file, st->fs, page, sizeof page, 0, e);
+    rc = fs_write(st->checkpoint_file, st->fs, &d, sizeof d, 0, e);
     if (!rc)
         rc = st->fs->datasync(st->checkpoint_file, e);
     if (rc)

@@ -38,7 +38,7 @@
 
 #include "base/log.h"
 
-enum { STEP_RECORDS = 256, SAVE_MS = 10000, RETRY_MS = 10000, CLOSE_MS = 3000, NAME_LEN = 17,
+enum { STEP_RECORDS = 256, SAVE_MS = 10000, RETRY_MS = 10000, CLOSE_MS = 3000,
        READ_BYTES = 256 * 1024 };
 
 int index_init(struct index *ix, struct store *st, struct err *e)
@@ -222,25 +222,20 @@ static int file_with_room(struct index *ix, struct index_file **out, struct err 
 static int add_key(struct index *ix, const struct message *m, struct slice key, struct err *e)
 {
     struct index_file *f;
-    buf_clear(&ix->key);
-    buf_slice_add(&ix->key, m->topic);
-    buf_char(&ix->key, '#');
-    buf_slice_add(&ix->key, key);
-    if (buf_error(&ix->key))
+    int32_t hash;
+    if (index_key_hash(&ix->key, m->topic, key, &hash))
         return err_set(e, E_NOMEM, "index a key");
     const int rc = file_with_room(ix, &f, e);
-    return rc ? rc : index_file_add(f, index_hash(buf_slice(&ix->key)), m->phys_offset, m->store_timestamp, e);
+    return rc ? rc : index_file_add(f, hash, m->phys_offset, m->store_timestamp, e);
 }
 
 static int add_record(struct index *ix, const struct message *m, struct err *e)
 {
-    if ((m->sys_flag & SYSFLAG_TX_MASK) == SYSFLAG_TX_ROLLBACK)
-        return 0;
-    const struct slice uniq = props_str_get(m->properties, PROP_UNIQ_KEY);
-    struct slice words = props_str_get(m->properties, PROP_KEYS), word;
-    int rc = uniq.n ? add_key(ix, m, uniq, e) : 0;
-    while (!rc && slice_cut(&words, ' ', &word))
-        rc = word.n ? add_key(ix, m, word, e) : 0;
+    struct record_keys keys = record_keys_of(m);
+    struct slice key;
+    int rc = 0;
+    while (!rc && record_keys_next(&keys, &key))
+        rc = add_key(ix, m, key, e);
     return rc;
 }
 
@@ -352,7 +347,7 @@ static int add_name(void *arg, const char *text)
 {
     struct names *s = arg;
     int64_t name;
-    if (strlen(text) != NAME_LEN || slice_i64(slice_str(text), &name) || name <= 0)
+    if (!index_name_parse(text, &name))
         return 0;
     if (s->n == s->cap) {
         const int cap = s->cap ? s->cap * 2 : 16;

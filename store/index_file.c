@@ -30,15 +30,12 @@
  *
  * Invariants: 1. an item's prev is smaller than its own number, so chains end; 2. physical offsets do
  * not fall from item to item in a file written here. */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "store/store_priv.h"
 
 enum { TAIL_ITEMS = 2048, CHUNK = 64 * 1024 };
-static_assert(INDEX_HEADER_SIZE == 4 * 8 + 2 * 4, "header");
-static_assert(INDEX_ITEM_SIZE == 4 + 8 + 4 + 4, "item");
 
 static int64_t items_at(const struct index_file *f)
 {
@@ -132,9 +129,25 @@ static int read_whole(struct index_file *f, void *p, size_t n, int64_t off, stru
                                           (long long)(off + (int64_t)n));
 }
 
+struct index_header index_header_get(const struct disk_index_header *d)
+{
+    const int32_t count = (int32_t)be32_get(d->count);
+    return (struct index_header){
+        .begin_ts = (int64_t)be64_get(d->begin_ts), .end_ts = (int64_t)be64_get(d->end_ts),
+        .begin_phys = (int64_t)be64_get(d->begin_phys), .end_phys = (int64_t)be64_get(d->end_phys),
+        .slots_used = (int32_t)be32_get(d->slots_used),
+        .count = count ? count : 1 /* a file that upstream created and never used */};
+}
+
+struct index_item index_item_get(const struct disk_index_item *d)
+{
+    return (struct index_item){.hash = (int32_t)be32_get(d->hash), .phys = (int64_t)be64_get(d->phys),
+                               .seconds = (int32_t)be32_get(d->seconds), .prev = (int32_t)be32_get(d->prev)};
+}
+
 static int read_header(struct index_file *f, struct err *e)
 {
-    char p[INDEX_HEADER_SIZE];
+    struct disk_index_header d;
     int64_t size;
     int rc = f->fs->size(f->f, &size, e);
     if (rc)
@@ -142,15 +155,10 @@ static int read_header(struct index_file *f, struct err *e)
     if (size != file_size(f))
         return err_set(e, E_CORRUPT, "%s has %lld bytes; maxHashSlotNum=%d and maxIndexNum=%d make %lld", f->path,
                        (long long)size, f->slot_n, f->item_max, (long long)file_size(f));
-    rc = read_whole(f, p, sizeof p, 0, e);
+    rc = read_whole(f, &d, sizeof d, 0, e);
     if (rc)
         return rc;
-    f->h = (struct index_header){
-        .begin_ts = (int64_t)be64_get(p), .end_ts = (int64_t)be64_get(p + 8),
-        .begin_phys = (int64_t)be64_get(p + 16), .end_phys = (int64_t)be64_get(p + 24),
-        .slots_used = (int32_t)be32_get(p + 32), .count = (int32_t)be32_get(p + 36)};
-    if (!f->h.count) /* a file that upstream created and never used */
-        f->h.count = 1;
+    f->h = index_header_get(&d);
     f->written = f->h.count;
     const struct index_header *h = &f->h;
     if (h->count < 1 || h->count > f->item_max || h->slots_used < 0 || h->slots_used > f->slot_n ||
@@ -177,22 +185,16 @@ int index_file_load(struct fs *fs, const char *dir, int64_t name, int32_t slot_n
     return 0;
 }
 
-static void item_get(const char *p, struct index_item *out)
-{
-    *out = (struct index_item){.hash = (int32_t)be32_get(p), .phys = (int64_t)be64_get(p + 4),
-                               .seconds = (int32_t)be32_get(p + 12), .prev = (int32_t)be32_get(p + 16)};
-}
-
 int index_file_item(struct index_file *f, int32_t i, struct index_item *out, struct err *e)
 {
-    char p[INDEX_ITEM_SIZE];
+    struct disk_index_item d;
     if (i >= f->written && f->tail) {
-        item_get(f->tail + (size_t)(i - f->written) * INDEX_ITEM_SIZE, out);
+        *out = index_item_get((const struct disk_index_item *)f->tail + (i - f->written));
     } else {
-        const int rc = read_whole(f, p, sizeof p, item_at(f, i), e);
+        const int rc = read_whole(f, &d, sizeof d, item_at(f, i), e);
         if (rc)
             return rc;
-        item_get(p, out);
+        *out = index_item_get(&d);
     }
     if (out->prev < 0 || out->prev >= i || out->hash < 0 || out->phys < 0)
         return err_set(e, E_CORRUPT, "%s: item %d is damaged", f->path, i);
@@ -236,11 +238,11 @@ int index_file_add(struct index_file *f, int32_t hash, int64_t phys, int64_t ts,
     int64_t seconds = (ts - h->begin_ts) / 1000;
     seconds = seconds < 0 ? 0 : seconds > INT32_MAX ? INT32_MAX : seconds;
     int32_t *slot = &f->slots[hash % f->slot_n];
-    char *p = f->tail + (size_t)(h->count - f->written) * INDEX_ITEM_SIZE;
-    be32_put(p, (uint32_t)hash);
-    be64_put(p + 4, (uint64_t)phys);
-    be32_put(p + 12, (uint32_t)seconds);
-    be32_put(p + 16, (uint32_t)*slot);
+    struct disk_index_item *const d = (struct disk_index_item *)f->tail + (h->count - f->written);
+    be32_put(d->hash, (uint32_t)hash);
+    be64_put(d->phys, (uint64_t)phys);
+    be32_put(d->seconds, (uint32_t)seconds);
+    be32_put(d->prev, (uint32_t)*slot);
     h->slots_used += !*slot;
     *slot = h->count++;
     h->end_ts = ts;
@@ -250,14 +252,14 @@ int index_file_add(struct index_file *f, int32_t hash, int64_t phys, int64_t ts,
 
 static int write_header(struct index_file *f, struct err *e)
 {
-    char p[INDEX_HEADER_SIZE];
-    be64_put(p, (uint64_t)f->h.begin_ts);
-    be64_put(p + 8, (uint64_t)f->h.end_ts);
-    be64_put(p + 16, (uint64_t)f->h.begin_phys);
-    be64_put(p + 24, (uint64_t)f->h.end_phys);
-    be32_put(p + 32, (uint32_t)f->h.slots_used);
-    be32_put(p + 36, (uint32_t)f->h.count);
-    return fs_write(f->f, f->fs, p, sizeof p, 0, e);
+    struct disk_index_header d;
+    be64_put(d.begin_ts, (uint64_t)f->h.begin_ts);
+    be64_put(d.end_ts, (uint64_t)f->h.end_ts);
+    be64_put(d.begin_phys, (uint64_t)f->h.begin_phys);
+    be64_put(d.end_phys, (uint64_t)f->h.end_phys);
+    be32_put(d.slots_used, (uint32_t)f->h.slots_used);
+    be32_put(d.count, (uint32_t)f->h.count);
+    return fs_write(f->f, f->fs, &d, sizeof d, 0, e);
 }
 
 int index_file_write(struct index_file *f, struct err *e)
@@ -331,7 +333,7 @@ static int rebuild_slots(struct index_file *f, int32_t count, int64_t phys_max, 
         if (rc)
             return rc;
         for (int32_t i = 0; i < n; i++) {
-            item_get(chunk + (size_t)i * INDEX_ITEM_SIZE, &item);
+            item = index_item_get((const struct disk_index_item *)chunk + i);
             if (item.phys >= phys_max)
                 return 0;
             if (item.hash < 0 || item.phys < 0 || item.prev < 0 || item.prev >= first + i)
@@ -370,4 +372,20 @@ int32_t index_hash(struct slice topic_and_key)
 {
     const int32_t h = java_string_hash(topic_and_key);
     return h == INT32_MIN ? 0 : h < 0 ? -h : h;
+}
+
+int index_key_hash(struct buf *scratch, struct slice topic, struct slice key, int32_t *out)
+{
+    buf_clear(scratch);
+    buf_slice_add(scratch, topic);
+    buf_char(scratch, '#');
+    buf_slice_add(scratch, key);
+    if (!buf_error(scratch))
+        *out = index_hash(buf_slice(scratch));
+    return buf_error(scratch);
+}
+
+bool index_name_parse(const char *text, int64_t *name)
+{
+    return strlen(text) == INDEX_NAME_LEN && !slice_i64(slice_str(text), name) && *name > 0;
 }

@@ -20,21 +20,29 @@
 #include "base/log.h"
 #include "store/store_priv.h"
 
-enum { STATE_SIZE = 36, STATE_MAGIC = 0x48504958, STATE_VERSION = 1 };
+enum { STATE_MAGIC = 0x48504958, STATE_VERSION = 1 };
+
+enum { CRC_AT = offsetof(struct disk_index_state, crc) }; /* of the bytes before it */
+
+bool index_state_get(struct slice bytes, struct index_state *s)
+{
+    const struct disk_index_state *const d = (const struct disk_index_state *)bytes.p;
+    if (bytes.n != sizeof *d || be32_get(d->magic) != STATE_MAGIC || be32_get(d->version) != STATE_VERSION ||
+        be32_get(d->crc) != crc32_update(0, d, CRC_AT))
+        return false;
+    *s = (struct index_state){.name = (int64_t)be64_get(d->name), .phys = (int64_t)be64_get(d->phys),
+                              .count = (int32_t)be32_get(d->count), .slots = be32_get(d->slots) == 1};
+    return true;
+}
 
 int index_state_load(struct index *ix, struct index_state *s, struct err *e)
 {
     char *p;
     size_t n;
-    const int rc = fs_read_all(ix->st->fs, ix->state_path, STATE_SIZE, &p, &n, e);
+    const int rc = fs_read_all(ix->st->fs, ix->state_path, sizeof(struct disk_index_state), &p, &n, e);
     if (rc && rc != E_TOOBIG)
         return rc;
-    const bool good = !rc && n == STATE_SIZE && be32_get(p) == STATE_MAGIC && be32_get(p + 4) == STATE_VERSION &&
-                      be32_get(p + 32) == crc32_update(0, p, 32);
-    if (good)
-        *s = (struct index_state){
-            .name = (int64_t)be64_get(p + 8), .phys = (int64_t)be64_get(p + 16),
-            .count = (int32_t)be32_get(p + 24), .slots = be32_get(p + 28) == 1};
+    const bool good = !rc && index_state_get(slice_of(p, n), s);
     if (!rc)
         free(p);
     if (good)
@@ -45,13 +53,13 @@ int index_state_load(struct index *ix, struct index_state *s, struct err *e)
 
 int index_state_save(struct index *ix, const struct index_state *s, struct err *e)
 {
-    char p[STATE_SIZE];
-    be32_put(p, STATE_MAGIC);
-    be32_put(p + 4, STATE_VERSION);
-    be64_put(p + 8, (uint64_t)s->name);
-    be64_put(p + 16, (uint64_t)s->phys);
-    be32_put(p + 24, (uint32_t)s->count);
-    be32_put(p + 28, s->slots);
-    be32_put(p + 32, crc32_update(0, p, 32));
-    return fs_write_atomic(ix->st->fs, ix->state_path, slice_of(p, sizeof p), e);
+    struct disk_index_state d;
+    be32_put(d.magic, STATE_MAGIC);
+    be32_put(d.version, STATE_VERSION);
+    be64_put(d.name, (uint64_t)s->name);
+    be64_put(d.phys, (uint64_t)s->phys);
+    be32_put(d.count, (uint32_t)s->count);
+    be32_put(d.slots, s->slots);
+    be32_put(d.crc, crc32_update(0, &d, CRC_AT));
+    return fs_write_atomic(ix->st->fs, ix->state_path, slice_of((const char *)&d, sizeof d), e);
 }

@@ -3,11 +3,7 @@
  * Owns: the decision where the log ends and where checking begins.
  * Runs on: store_open, alone.
  *
- * A record is whole when: its length fits its file; its magic is known; all inner lengths add up;
- * the body has its CRC and, when it ends with the checksum property, all of it has that one
- * (checkCRCOnRecover); its topic has no zero byte; and the physical offset inside it is where it
- * stands. The last check is what keeps bytes of an earlier life of a file, however intact, from
- * being replayed.
+ * What a whole record is: record.c; checksums are compared with checkCRCOnRecover.
  * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
  * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
@@ -43,7 +39,6 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "proto/names.h"
 #include "store/store_priv.h"
 
 enum {
@@ -73,30 +68,20 @@ static void tell(struct recovery *r, int64_t done, int64_t total)
 int64_t record_tags_code(const struct store *st, const struct message *m)
 {
     int32_t level;
-    if (slice_eq(m->topic, SLICE_LIT(TOPIC_SCHEDULE)) &&
-        !slice_i32(props_str_get(m->properties, PROP_DELAY), &level) && level > 0)
+    if (record_delay_level(m, &level))
         return m->store_timestamp + store_delay_ms(st, level);
     return tags_code(m->properties);
 }
 
 /* ---- records ---- */
 
-enum record_kind { RECORD_WHOLE, RECORD_BLANK, RECORD_BAD };
-
 /* The record at pos. *left is what its file holds from there on. `f` keeps the slices of m alive. */
 static enum record_kind record_at(const struct store *st, const struct store_file *f, int64_t pos,
                                   struct message *m, int64_t *left)
 {
-    const int flags = st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0;
     *left = f->start + f->size - pos;
-    if (*left < MESSAGE_BLANK_SIZE)
-        return RECORD_BLANK;
-    const int rc = message_decode(slice_of(f->map + (pos - f->start), (size_t)*left), flags, m, NULL);
-    if (rc == E_NOTFOUND)
-        return m->total_size == *left ? RECORD_BLANK : RECORD_BAD;
-    /* No writer puts a zero byte into a topic: there the record is torn, and no checksum tells. */
-    const bool whole = !rc && m->phys_offset == pos && !memchr(m->topic.p, 0, m->topic.n);
-    return whole ? RECORD_WHOLE : RECORD_BAD;
+    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), pos,
+                        st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
 static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
@@ -121,10 +106,10 @@ static bool record_there(struct store_queue *q, const struct queue_unit *u)
     if (!f)
         return false;
     const int64_t at = u->phys_offset - f->start;
-    const char *p = f->map + at;
+    const struct disk_record_head *const r = (const struct disk_record_head *)(f->map + at);
     const bool there = u->size >= MESSAGE_SIZE_MIN && at <= f->size - u->size &&
-                       be32_get(p) == (uint32_t)u->size && (int32_t)be32_get(p + 12) == q->id &&
-                       (int64_t)be64_get(p + 28) == u->phys_offset;
+                       be32_get(r->total_size) == (uint32_t)u->size && (int32_t)be32_get(r->queue_id) == q->id &&
+                       (int64_t)be64_get(r->phys_offset) == u->phys_offset;
     store_file_unref(f);
     return there;
 }
@@ -135,6 +120,12 @@ static bool record_there(struct store_queue *q, const struct queue_unit *u)
 static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
 {
     *phys = -1;
+    if (q->probe && !unit_is_blank(&q->probe->last)) {
+        q->probe->last_there = record_there(q, &q->probe->last);
+        *phys = q->probe->last_there ? q->probe->last.phys_offset : -1;
+        if (q->probe->last_there)
+            return 0;
+    }
     for (int64_t at = q->max; at-- > q->min;) {
         struct queue_unit u;
         const int rc = queue_unit_at(q, at, &u, e);
@@ -236,8 +227,7 @@ static int meet(struct recovery *r, struct store_queue *q, int64_t k, struct err
 static int rebuild_unit(struct recovery *r, const struct message *m, struct err *e)
 {
     struct store *st = r->st;
-    const int32_t tx = m->sys_flag & SYSFLAG_TX_MASK;
-    if (tx == SYSFLAG_TX_PREPARED || tx == SYSFLAG_TX_ROLLBACK || m->sys_flag & SYSFLAG_INNER_BATCH)
+    if (!record_takes_unit(m))
         return 0;
     struct store_queue *q;
     struct err why;
@@ -373,6 +363,8 @@ static int finish_queues(struct store *st, struct err *e)
         rc = queue_find_min(q, atomic_load(&st->log.min), e);
         q->next = q->max;
         q->damaged = q->suspect = false;
+        free(q->probe);
+        q->probe = NULL;
     }
     return rc ? rc : queue_table_flush_all(&st->queues, e);
 }
@@ -388,7 +380,8 @@ static void publish_end(struct recovery *r)
     atomic_store(&l->flushed, l->end);
     atomic_store(&r->st->vis.offset, l->end);
     atomic_store(&r->st->vis.ts, r->last_ts);
-    r->st->last_flush_ms = clock_mono(r->st->clock);
+    r->st->last_flush_ms = r->st->queues.thorough_ms = clock_mono(r->st->clock);
+    r->st->queues.thorough_wrote = l->end;
 }
 
 static int seal(struct recovery *r, struct err *e)
@@ -418,6 +411,7 @@ static void report(const struct recovery *r)
 {
     struct store_recovery *found = r->found;
     found->log_min = atomic_load(&r->st->log.min);
+    found->last_ts = r->last_ts;
     found->log_max = r->pos;
     found->verified_bytes = r->pos - r->start;
     LOGI("store.recover", "clean=%d logMin=%lld logMax=%lld from=%lld verifiedBytes=%lld records=%lld "

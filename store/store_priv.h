@@ -12,14 +12,11 @@
 #include "base/failpoint.h"
 #include "base/map.h"
 #include "base/thread.h"
+#include "store/inspect.h"
 #include "store/store.h"
 
 enum {
-    CQ_UNIT_SIZE = 20,
-    CQ_BLANK_SIZE = INT32_MAX, /* size of a pre-blank unit: no message at this queue offset */
-    CHECKPOINT_SIZE = 4096,
-    FILE_NAME_LEN = 20,
-    RECORD_HEAD = 36, /* total_size, magic, ..., queue_offset @20, phys_offset @28 */
+    PAGE = 4096, /* of flush*LeastPages */
     RECORD_SLACK = 64 * 1024 /* what a record may be larger than maxMessageSize */
 };
 
@@ -44,15 +41,6 @@ int store_file_load(struct fs *fs, const char *dir, int64_t start, int64_t size,
 int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_USE;
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
-
-/* 20 digits; false when the name is not of that form or does not fit 63 bits. */
-bool file_name_parse(const char *name, int64_t *start);
-/* "dir/name" with malloc; NULL when memory is out. */
-char *path_join(const char *dir, const char *name);
-char *path_join_start(const char *dir, int64_t start);
-/* The start offsets of the 20-digit names in a directory, ascending. The caller frees. A directory
- * that does not exist has none. */
-int starts_list(struct fs *fs, const char *dir, int64_t **out, int *n, struct err *e) HP_MUST_USE;
 
 /* ---- commitlog.c: the sequence of files ---- */
 
@@ -108,12 +96,6 @@ int64_t commitlog_limit(struct commitlog *l); /* end of the last file */
 
 /* ---- queue.c: one consume queue ---- */
 
-struct queue_unit {
-    int64_t phys_offset;
-    int32_t size;
-    int64_t tags_code;
-};
-
 struct store_queue {
     struct queue_table *table;
     atomic_int refs;
@@ -130,12 +112,20 @@ struct store_queue {
     struct list dirty_link; /* dirty_lock */
     struct list fds;        /* fds.lock: open files of this queue */
     bool has_dir;           /* io_lock */
-    bool unfinished;        /* io_lock: a file was created, its name may not be durable yet */
     int64_t files_from;     /* io_lock: start byte of the oldest file */
+    int64_t files_to;       /* io_lock: no file begins at this byte or behind */
+    int64_t flushing;       /* io_lock: units below are in the files, perhaps not synced yet */
+    struct queue_probe *probe; /* recovery: what loading saw; NULL when it no longer holds */
     bool damaged;           /* recovery: the files cannot be complete */
     bool suspect;           /* recovery: the last file was empty, as after a crash, or after a loss */
     uint16_t topic_n;
     char topic[];
+};
+
+struct queue_probe { /* a queue that is not empty, as its files are */
+    struct queue_unit first, last;
+    bool clean;      /* nothing but zeros shortly behind the last unit */
+    bool last_there; /* the last unit's record was found in the log */
 };
 
 struct queue_fd { /* an open consume queue file in the cache */
@@ -158,7 +148,13 @@ struct queue_table {
     uv_mutex_t io_lock; /* held while a queue's files are written or removed */
     struct list round;  /* io_lock: queues of the running flush round */
     bool round_failed;  /* io_lock */
+    bool round_thorough; /* io_lock: every unit is written, however few a queue has */
+    bool round_left;    /* io_lock: a queue was left for a later round */
+    bool thorough_due;  /* io_lock: the last thorough round failed */
     int64_t round_ts, round_physic_ts;
+    int64_t thorough_ms, thorough_wrote; /* io_lock: when, and at which end of the log, one began */
+    struct fs_file *dir_file; /* the directory: the file system is synced through it */
+    bool unsynced;      /* io_lock: names or cuts that only a sync of everything makes durable */
     char *scratch;      /* io_lock: FLUSH_CHUNK bytes */
     uv_mutex_t fds_lock; /* guards lru, fd_n and every queue's fds */
     struct list lru;
@@ -174,7 +170,6 @@ struct store_queue *queue_new(struct queue_table *t, struct slice topic, int32_t
 struct store_queue *queue_ref(struct store_queue *q);
 void queue_unref(struct store_queue *q);
 void queue_unit_put(char *p, const struct queue_unit *u);
-void queue_unit_get(const char *p, struct queue_unit *u);
 /* The unit at queue offset `max`. E_NOMEM: not added. */
 int queue_add(struct store_queue *q, const struct queue_unit *u) HP_MUST_USE;
 /* Up to n units from queue offset `offset`, as encoded bytes; stops at max and at file ends.
@@ -182,13 +177,18 @@ int queue_add(struct store_queue *q, const struct queue_unit *u) HP_MUST_USE;
 int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
 int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e) HP_MUST_USE;
 void queue_range(struct store_queue *q, int64_t *min, int64_t *max);
-/* Writes and syncs what is not in files yet. Under io_lock. */
-int queue_flush(struct store_queue *q, struct err *e) HP_MUST_USE;
+/* Writes what is not in files yet, up to q->flushing. `sync`: durably, otherwise the caller syncs the
+ * file system and calls queue_mark_written. Under io_lock. */
+int queue_write(struct store_queue *q, bool sync, struct err *e) HP_MUST_USE;
+void queue_mark_written(struct store_queue *q); /* what queue_write wrote is synced */
 /* Frees the memory of units that are in files. Returns false when there are others. */
 bool queue_release_tail(struct store_queue *q);
 
 /* queue_files.c: files of queues, opened through a bounded cache */
-int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e) HP_MUST_USE;
+enum queue_create { CREATE_NOT, CREATE_UNSYNCED /* its names are durable after a sync of everything */,
+                    CREATE_SYNCED };
+int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
+                 struct err *e) HP_MUST_USE;
 void queue_fd_put(struct store_queue *q, struct queue_fd *fd);
 void queue_fd_drop(struct store_queue *q, int64_t start); /* its file is removed */
 void queue_fds_close(struct store_queue *q);
@@ -206,7 +206,7 @@ int queue_open(struct queue_table *t, struct slice topic, int32_t id, struct sto
 void queue_mark_dirty(struct store_queue *q); /* under q->lock */
 /* One bounded part of a flush round. True when the round is not over. */
 bool queue_table_flush_step(struct queue_table *t);
-/* A whole round without the checkpoint. */
+/* Everything, without the checkpoint; cuts of recovery become durable, too. */
 int queue_table_flush_all(struct queue_table *t, struct err *e) HP_MUST_USE;
 
 /* ---- queue_load.c: what recovery does with queue files ---- */
@@ -225,7 +225,6 @@ int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e) HP_MU
 int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e) HP_MUST_USE;
 /* Removes the oldest file when min is behind it and it is not the last one. One file at most. */
 int queue_remove_expired(struct store_queue *q, bool *removed, struct err *e) HP_MUST_USE;
-static inline bool unit_is_blank(const struct queue_unit *u) { return u->size == CQ_BLANK_SIZE; }
 
 /* ---- dispatch.c: from written records to visible units ---- */
 
@@ -265,9 +264,6 @@ void store_fail_report(struct store *st);
 
 /* ---- checkpoint.c ---- */
 
-struct checkpoint {
-    int64_t physic_ts, logics_ts, index_ts, master_flushed, confirm_phys;
-};
 int checkpoint_load(struct store *st, struct err *e) HP_MUST_USE; /* absent or short: zeros */
 int checkpoint_save(struct store *st, int64_t physic_ts, int64_t logics_ts, struct err *e) HP_MUST_USE;
 
@@ -280,6 +276,7 @@ struct retention {
     bool watch_blind;          /* watch only: the last look failed */
     /* the cleaner's */
     int64_t next_ms;           /* monotonic: nothing to do before */
+    int64_t age_from_ms;       /* monotonic: nothing goes by age before */
     int budget;                /* log files that the running round may still remove */
     bool in_round;
     int64_t held_told;         /* start of the held file that was reported */
@@ -297,16 +294,6 @@ bool clean_step(void *st);
 
 /* ---- index_file.c: one index file, used by the index worker alone ---- */
 
-enum { INDEX_HEADER_SIZE = 40, INDEX_SLOT_SIZE = 4, INDEX_ITEM_SIZE = 20 };
-
-struct index_header {
-    int64_t begin_ts, end_ts, begin_phys, end_phys;
-    int32_t slots_used, count; /* number of the next item; the first is 1 */
-};
-struct index_item {
-    int32_t hash, seconds, prev;
-    int64_t phys;
-};
 struct index_file {
     struct fs *fs;
     struct fs_file *f;
@@ -338,7 +325,6 @@ int index_file_write_slots(struct index_file *f, struct err *e) HP_MUST_USE;
 /* The newest item of the hash's slot; 0: none. E_CORRUPT: the number is impossible. */
 int index_file_first(struct index_file *f, int32_t hash, int32_t *out, struct err *e) HP_MUST_USE;
 int index_file_item(struct index_file *f, int32_t i, struct index_item *out, struct err *e) HP_MUST_USE;
-int32_t index_hash(struct slice topic_and_key); /* "topic#key" */
 
 /* ---- index.c, index_query.c ---- */
 
@@ -379,11 +365,6 @@ bool index_serve(struct index *ix, bool all);
 void index_drop_from(struct index *ix, int i); /* removes files[i...]; indexing goes on behind files[i-1] */
 
 /* index_state.c: the file that says how much of the index is on disk */
-struct index_state {
-    int64_t name, phys; /* the last file (0: none); records below phys are indexed */
-    int32_t count;      /* its next item number */
-    bool slots;         /* its slots are on disk, complete */
-};
 /* E_NOTFOUND: no such file. E_CORRUPT: not a whole one (logged). */
 int index_state_load(struct index *ix, struct index_state *s, struct err *e) HP_MUST_USE;
 int index_state_save(struct index *ix, const struct index_state *s, struct err *e) HP_MUST_USE;
