@@ -63,33 +63,31 @@ static int make_dirs(struct store_queue *q, char *dir, struct err *e)
     return rc ? rc : make_dir(fs, dir, e);
 }
 
+/* CREATE_SYNCED: the name is durable before the first unit goes in; the sync of that unit covers the
+ * size. What a failure leaves there is found by the next attempt, which must not take its name for
+ * durable: only a sync of everything clears `unsynced`. */
 static int create_file(struct store_queue *q, char *dir, const char *path, enum queue_create how,
                        struct fs_file **out, struct err *e)
 {
     struct fs *fs = q->table->fs;
-    if (how == CREATE_UNSYNCED)
-        q->table->unsynced = true;
     int rc = q->has_dir ? 0 : how == CREATE_SYNCED ? fs_mkdirs(fs, dir, e) : make_dirs(q, dir, e);
-    if (rc)
-        return rc;
-    q->has_dir = true;
-    rc = fs->open(fs, path, FS_WRITE | FS_CREATE, out, e);
-    q->unfinished |= !rc;
+    const bool opened = !rc && !(rc = fs->open(fs, path, FS_WRITE | FS_CREATE, out, e));
+    if (!rc)
+        rc = fs->truncate(*out, q->table->file_size, e);
+    if (!rc && how == CREATE_SYNCED)
+        rc = fs->dirsync(fs, dir, e);
+    if (rc && opened)
+        fs->close(*out);
+    q->has_dir |= !rc;
+    q->table->unsynced |= rc || how == CREATE_UNSYNCED;
     return rc;
 }
 
-/* Size and name. CREATE_SYNCED: the name is durable before the first unit goes in; the sync of that unit
- * covers the size. After a failure the file may be there, and a reader may have it open: it is finished
- * before the next unit goes in. */
-static int finish_creation(struct store_queue *q, struct fs_file *f, enum queue_create how, struct err *e)
+static int finish_size(struct store_queue *q, struct fs_file *f, struct err *e)
 {
-    struct fs *fs = q->table->fs;
-    char *dir = queue_dir(q);
-    int rc = dir ? fs->truncate(f, q->table->file_size, e) : err_set(e, E_NOMEM, "create consume queue file");
-    if (!rc && how == CREATE_SYNCED)
-        rc = fs->dirsync(fs, dir, e);
-    free(dir);
-    q->unfinished = rc != 0;
+    const int rc = q->table->fs->truncate(f, q->table->file_size, e);
+    if (rc)
+        q->table->fs->close(f);
     return rc;
 }
 
@@ -99,9 +97,12 @@ static int open_file(struct store_queue *q, int64_t start, enum queue_create cre
     struct fs *fs = q->table->fs;
     char *dir = queue_dir(q), *path = dir ? path_join_start(dir, start) : NULL;
     int rc = path ? fs->open(fs, path, FS_WRITE, out, e) : err_set(e, E_NOMEM, "open consume queue file");
-    if (rc == E_NOTFOUND && create != CREATE_NOT) {
+    if (rc == E_NOTFOUND && create != CREATE_NOT)
         rc = create_file(q, dir, path, create, out, e);
-        if (!rc && q->files_to < start + q->table->file_size)
+    else if (!rc && create != CREATE_NOT && q->table->unsynced) /* its creation may have failed half-way */
+        rc = finish_size(q, *out, e);
+    if (!rc && create != CREATE_NOT) {
+        if (q->files_to < start + q->table->file_size)
             q->files_to = start + q->table->file_size;
     }
     free(path);
@@ -139,8 +140,8 @@ static void fd_free(struct queue_table *t, struct queue_fd *fd)
     free(fd);
 }
 
-static int get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
-               struct err *e)
+int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
+                 struct err *e)
 {
     struct queue_table *t = q->table;
     uv_mutex_lock(&t->fds_lock);
@@ -188,15 +189,6 @@ void queue_fd_put(struct store_queue *q, struct queue_fd *fd)
     uv_mutex_unlock(&t->fds_lock);
     if (close)
         fd_free(t, fd);
-}
-
-int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
-                 struct err *e)
-{
-    int rc = get(q, start, create, out, e);
-    if (!rc && create != CREATE_NOT && q->unfinished && (rc = finish_creation(q, (*out)->f, create, e)))
-        queue_fd_put(q, *out);
-    return rc;
 }
 
 void queue_fd_drop(struct store_queue *q, int64_t start)

@@ -136,7 +136,6 @@ struct store_queue {
     struct list dirty_link; /* dirty_lock */
     struct list fds;        /* fds.lock: open files of this queue */
     bool has_dir;           /* io_lock */
-    bool unfinished;        /* io_lock: a file was created, its name may not be durable yet */
     int64_t files_from;     /* io_lock: start byte of the oldest file */
     int64_t files_to;       /* io_lock: no file begins at this byte or behind */
     int64_t flushing;       /* io_lock: units below are in the files, perhaps not synced yet */

@@ -84,6 +84,8 @@ static void draw_keys(struct world *w)
     o->flush_least_pages = (int32_t)below(w, 5);
     o->flush_thorough_ms = (int64_t)below(w, 12000);
     o->cq_flush_interval_ms = 1 + (int64_t)below(w, 2000);
+    o->cq_flush_least_pages = (int32_t)below(w, 3);
+    o->cq_flush_thorough_ms = (int64_t)below(w, 20000);
     o->max_message_size = 16 * 1024;
     o->clean_interval_ms = 1000;
     o->delete_hours = 0xFFFFFF;
@@ -218,7 +220,7 @@ static void append_one(struct world *w, int32_t writer)
                              .queue = (int32_t)below(w, LEDGER_QUEUES),
                              .writer = writer,
                              .v6 = one_in(w, 6),
-                             .sealed = !one_in(w, 5),
+                             .sealed = !one_in(w, 5) || w->sealed_only,
                              .keyed = !one_in(w, 3)};
     s->n = one_in(w, 6) ? 2 + (int32_t)below(w, BATCH_MAX - 1) : 1;
     if (m.topic == LEDGER_TOPIC_DELAY)
