@@ -24,8 +24,9 @@ struct service { /* the service loop: timers, files, name servers */
     struct submitter submit; /* tx and delay put through it */
     struct rpc *rpc;         /* to name servers */
     struct rng rng;
-    uv_timer_t persist_timer, expire_timer, keep_timer;
-    bool timed; /* the timers exist */
+    uv_timer_t persist_timer, expire_timer, keep_timer, clock_timer;
+    bool timed;       /* the timers exist */
+    bool clock_apart; /* the system's clock is not near the broker's, and that was told */
     struct turn_hook commit_hook; /* writes config files once a turn, then frees the requests */
     struct list jobs;             /* ensure.c: created, not yet written */
 };
@@ -36,7 +37,8 @@ struct broker_opts;
 
 struct broker {
     const struct broker_conf *conf; /* borrowed for the broker's life; not changed while it runs */
-    const struct clock *clock;
+    const struct clock *clock;  /* wall time does not jump: it is compared with store times */
+    struct clock_steady steady; /* clock, unless broker_opts names another one */
     struct fs *fs;
     int64_t delay_level_ms[DELAY_LEVEL_MAX];
     int delay_level_n;
@@ -70,7 +72,7 @@ struct broker {
 struct broker_opts {
     const struct broker_conf *conf; /* loaded and finished; must outlive the broker */
     struct fs *fs;                  /* NULL: the operating system */
-    const struct clock *clock;      /* NULL: the system's */
+    const struct clock *clock;      /* NULL: a steady one that begins at the system's time */
     void (*on_progress)(void *arg, const struct store_progress *p); /* recovery */
     void *arg;
 };

@@ -10,8 +10,11 @@
  *
  * Failure: a file that cannot be written fails the jobs of the turn; the table keeps the change,
  * stays dirty, and the next persist tick tries again. Nothing is lost by that: topics whose
- * messages are in the store are restored at the next start. */
+ * messages are in the store are restored at the next start. Jobs that are made for a reader go on all
+ * the same: a consumer group that is new on a full disk can read. */
 #include "broker/service.h"
+
+#include <inttypes.h>
 
 #include "base/log.h"
 #include "broker/client_mgr.h"
@@ -24,7 +27,8 @@
 #include "broker/topic.h"
 #include "broker/tx.h"
 
-enum { EXPIRE_PERIOD_MS = 10 * 1000, KEEP_PERIOD_MS = 1000 };
+enum { EXPIRE_PERIOD_MS = 10 * 1000, KEEP_PERIOD_MS = 1000, CLOCK_PERIOD_MS = 1000 };
+enum { CLOCK_TOLERATED_MS = 1000 };
 
 static void run_then(struct req *r)
 {
@@ -67,7 +71,7 @@ static void commit_jobs(struct broker *b)
     list_move_all(&s->jobs, &done);
     LIST_FOREACH_SAFE(it, next, &done) {
         struct service_job *j = LIST_ENTRY(it, struct service_job, link);
-        if (j->rc == 0 && rc != 0) {
+        if (j->rc == 0 && rc != 0 && !j->may_be_unsaved) {
             j->rc = rc;
             j->err = e;
         }
@@ -203,6 +207,21 @@ static void on_keep(uv_timer_t *t)
     store_keep_from(b->store, delayed < keep ? delayed : keep);
 }
 
+/* The broker's time approaches the system's; a difference that lasts is told once. */
+static void on_clock(uv_timer_t *t)
+{
+    struct broker *b = t->data;
+    const int64_t ahead = clock_steady_follow(&b->steady);
+    const bool apart = ahead > CLOCK_TOLERATED_MS || ahead < -CLOCK_TOLERATED_MS;
+    if (apart && !b->service.clock_apart)
+        LOGW("clock.apart", "system_ahead_ms=%" PRId64 " effect=\"store times, delays and the age of files go on by "
+             "the broker's own time, which approaches the system's slowly\" remedy=\"if the system's clock is right "
+             "and ahead, restart the broker\"", ahead);
+    else if (!apart && b->service.clock_apart)
+        LOGI("clock.together", "system_ahead_ms=%" PRId64, ahead);
+    b->service.clock_apart = apart;
+}
+
 static void begin(void *arg)
 {
     struct start *st = arg;
@@ -210,6 +229,7 @@ static void begin(void *arg)
     timer(b, &b->service.persist_timer, on_persist, b->conf->flush_consumer_offset_interval);
     timer(b, &b->service.expire_timer, on_expire, EXPIRE_PERIOD_MS);
     timer(b, &b->service.keep_timer, on_keep, KEEP_PERIOD_MS);
+    timer(b, &b->service.clock_timer, on_clock, CLOCK_PERIOD_MS);
     b->service.timed = true;
     st->rc = registrar_start(b, st->e);
 }
@@ -241,6 +261,7 @@ static void end(void *arg)
         uv_close((uv_handle_t *)&s->persist_timer, NULL);
         uv_close((uv_handle_t *)&s->expire_timer, NULL);
         uv_close((uv_handle_t *)&s->keep_timer, NULL);
+        uv_close((uv_handle_t *)&s->clock_timer, NULL);
     }
     registrar_stop(en->b, goodbye, en);
 }

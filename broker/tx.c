@@ -352,7 +352,7 @@ static int64_t needed_from_half(struct tx *t, int64_t min)
     const bool named = t->op_names.n == 0 && !t->op_busy;
     const int64_t low = tx_window_low(&t->window);
     uv_mutex_unlock(&t->lock);
-    const bool durable = t->span_n == 0 || t->spans[t->span_n - 1].end_phys <= stats.log_flushed;
+    const bool durable = t->spans.n == 0 || t->spans.v[t->spans.n - 1].end_phys <= stats.log_flushed;
     const int64_t needed = named && durable ? low : t->durable_low;
     return needed > min ? needed : min;
 }
@@ -387,7 +387,7 @@ void tx_free(struct broker *b)
     heap_free(&t->due);
     buf_free(&t->op_names);
     buf_free(&t->op_body);
-    free(t->spans);
+    tx_spans_free(&t->spans);
     uv_mutex_destroy(&t->lock);
     free(t);
     b->tx = NULL;

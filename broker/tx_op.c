@@ -79,20 +79,6 @@ void tx_unclaim(struct tx *t, int64_t half_offset, int64_t phys_offset, int32_t 
              half_offset);
 }
 
-static int span_push(struct tx *t, const struct op_span *s)
-{
-    if (t->span_n == t->span_cap) {
-        const size_t cap = t->span_cap ? t->span_cap * 2 : 64;
-        struct op_span *const spans = realloc(t->spans, cap * sizeof *spans);
-        if (spans == NULL)
-            return E_NOMEM;
-        t->spans = spans;
-        t->span_cap = cap;
-    }
-    t->spans[t->span_n++] = *s;
-    return 0;
-}
-
 /* --- writing --- */
 
 /* Takes names off the next record up to the size limit, at a comma. */
@@ -136,7 +122,7 @@ static void op_put_done(struct put *p)
     if (p->status == PUT_OK || p->status == PUT_FLUSH_TIMEOUT) {
         t->op_next.offset = p->queue_offset;
         t->op_next.end_phys = p->phys_offset + (int64_t)p->append.size;
-        if (span_push(t, &t->op_next) != 0)
+        if (tx_spans_push(&t->spans, &t->op_next) != 0)
             LOGE("tx.op_memory", "op_offset=%" PRId64 " text=\"stored positions stay behind\"", p->queue_offset);
         put_release(p);
         tx_op_write(t);
@@ -178,22 +164,10 @@ void tx_op_progress(struct tx *t)
 {
     struct store_stats stats;
     store_stats_get(t->b->store, &stats);
-    size_t durable = 0;
-    while (durable < t->span_n && t->spans[durable].end_phys <= stats.log_flushed)
-        durable++;
-    for (size_t i = 0; i < durable; i++)
-        if (t->spans[i].low > t->durable_low)
-            t->durable_low = t->spans[i].low;
-    /* The newest record is kept, so that the op position always has one to stand on. */
-    size_t done = 0;
-    while (done + 1 < durable && t->spans[done].half_max < t->durable_low)
-        done++;
-    t->span_n -= done;
-    if (done > 0)
-        memmove(t->spans, t->spans + done, t->span_n * sizeof *t->spans);
+    tx_spans_progress(&t->spans, stats.log_flushed, &t->durable_low);
     store_position(t, TOPIC_HALF, t->durable_low);
-    if (t->span_n > 0)
-        store_position(t, TOPIC_OP, t->spans[0].offset);
+    if (t->spans.n > 0)
+        store_position(t, TOPIC_OP, t->spans.v[0].offset);
 }
 
 /* --- start --- */
@@ -249,7 +223,7 @@ int tx_op_start(struct tx *t, struct err *e)
             struct op_span s = {.offset = at, .half_max = -1, .low = t->durable_low,
                                 .end_phys = units[i].phys_offset + units[i].size};
             if (message_decode(v.record, 0, &m, &bad) == 0 && (rc = replay(t, &m, &s, e)) == 0 &&
-                (rc = span_push(t, &s)) != 0)
+                (rc = tx_spans_push(&t->spans, &s)) != 0)
                 err_set(e, rc, "op positions");
             store_view_release(&v);
         }

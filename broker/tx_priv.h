@@ -1,10 +1,11 @@
 #pragma once
-/* Inside the transaction code: the table of half messages and the three files that work on it (tx.c,
+/* Inside the transaction code: the table of half messages and the files that work on it (tx.c,
  * tx_end.c, tx_op.c). */
 #include "base/heap.h"
 #include "base/map.h"
 #include "broker/broker.h"
 #include "broker/tx.h"
+#include "broker/tx_spans.h"
 #include "broker/tx_window.h"
 
 struct half { /* an undecided half message that was seen in the half queue */
@@ -13,13 +14,6 @@ struct half { /* an undecided half message that was seen in the half queue */
     int32_t size;
     int32_t answered;    /* checks that were answered with "unknown" */
     struct heap_node due; /* wall time of the next check */
-};
-
-struct op_span { /* one written op record that the next start may still need */
-    int64_t offset;     /* in the op queue */
-    int64_t half_max;   /* the greatest half offset it names */
-    int64_t low;        /* lowest undecided half when it was composed */
-    int64_t end_phys;   /* its end in the log: durable once the log is flushed up to here */
 };
 
 struct tx {
@@ -39,8 +33,7 @@ struct tx {
     struct put op_put;
     struct buf op_body;   /* what op_put writes */
     struct op_span op_next;
-    struct op_span *spans; /* oldest first */
-    size_t span_n, span_cap;
+    struct tx_spans spans;
     int64_t durable_low;  /* every half below is decided, and that is on disk */
     uv_timer_t timer;
     bool stopped;

@@ -63,7 +63,7 @@ static inline bool unit_is_blank(const struct queue_unit *u) { return u->size ==
 /* ---- checkpoint.c ---- */
 
 struct checkpoint {
-    int64_t physic_ts, logics_ts, index_ts, master_flushed, confirm_phys;
+    int64_t physic_ts, logics_ts, index_ts, master_flushed, confirm_phys, age_from_ts;
 };
 struct checkpoint checkpoint_get(const struct disk_checkpoint *d); /* negative numbers count as 0 */
 

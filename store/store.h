@@ -46,6 +46,8 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t flush_least_pages;    /* flushCommitLogLeastPages */
     int64_t flush_thorough_ms;    /* flushCommitLogThoroughInterval */
     int64_t cq_flush_interval_ms; /* flushIntervalConsumeQueue */
+    int32_t cq_flush_least_pages; /* flushConsumeQueueLeastPages */
+    int64_t cq_flush_thorough_ms; /* flushConsumeQueueThoroughInterval */
     int64_t sync_flush_timeout_ms; /* syncFlushTimeout */
     int32_t max_message_size;     /* maxMessageSize: of the body; a record may be 64 KiB larger */
     int32_t transfer_count_max;   /* maxTransferCountOnMessageInMemory */
@@ -87,6 +89,7 @@ struct store_recovery { /* what store_open found */
     int64_t log_min, log_max; /* offsets after recovery */
     int64_t verified_bytes, dropped_bytes; /* dropped: behind the last whole record */
     int64_t records;          /* records verified */
+    int64_t last_ts;          /* store time of the newest record, 0: the log is empty */
     int64_t elapsed_ms;
 };
 /* Locks the directory, creates what is missing, recovers. E_LOCKED (text names the directory),

@@ -342,6 +342,93 @@ static void queue_offsets_go_on_after_a_restart_when_every_record_is_gone(void *
     }
 }
 
+/* R9: the clock was set 24 years ahead, or a backup was restored. */
+static void a_store_that_is_all_expired_when_opened_keeps_its_files_for_their_time_once_more(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    setup(&f);
+    f.o.delete_hours = (1u << 24) - 1;
+    fixture_open(&f);
+    fill(&f, "T", 4);
+    fixture_close(&f);
+    clock_fake_advance(&f.clock, (int64_t)24 * 365 * 24 * HOUR);
+    fixture_open(&f);
+    fill(&f, "T", 1);
+    clock_fake_advance(&f.clock, f.o.file_reserved_ms - 2 * f.o.clean_interval_ms);
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    clean(&f);
+    clean(&f);
+    assert_int_equal(first_file(&f), 4);
+    fixture_fini(&f);
+}
+
+/* The second start finds young records, written under the wrong clock. */
+static void they_are_kept_over_further_restarts_too(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    setup(&f);
+    f.o.delete_hours = (1u << 24) - 1;
+    fixture_open(&f);
+    fill(&f, "T", 4);
+    fixture_close(&f);
+    clock_fake_advance(&f.clock, (int64_t)24 * 365 * 24 * HOUR);
+    fixture_open(&f);
+    const int64_t opened = clock_wall(&f.clock.base);
+    fill(&f, "T", 1);
+    fixture_kill(&f);
+    fixture_open(&f);
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    fixture_close(&f);
+    f.clock.wall -= (int64_t)24 * 365 * 24 * HOUR; /* and set right again: store times do not go back */
+    fixture_open(&f);
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    f.clock.wall = opened + f.o.file_reserved_ms - f.o.clean_interval_ms - 1;
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    clean(&f);
+    assert_int_equal(first_file(&f), 4);
+    fixture_fini(&f);
+}
+
+static void age_counts_at_once_when_something_in_the_store_is_young(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    setup(&f);
+    f.o.delete_hours = (1u << 24) - 1;
+    fixture_open(&f);
+    fill(&f, "T", 3);
+    clock_fake_advance(&f.clock, 5 * HOUR);
+    fill(&f, "T", 1);
+    fixture_close(&f);
+    clock_fake_advance(&f.clock, f.o.file_reserved_ms); /* exactly: not yet over */
+    fixture_open(&f);
+    clean(&f);
+    assert_int_equal(first_file(&f), 3);
+    fixture_fini(&f);
+}
+
+static void a_store_that_is_all_expired_still_makes_room_on_a_full_disk(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    setup(&f);
+    fixture_open(&f);
+    fill(&f, "T", 8);
+    fixture_close(&f);
+    clock_fake_advance(&f.clock, (int64_t)24 * 365 * 24 * HOUR);
+    fixture_open(&f);
+    fs_sim_set_capacity(f.sim, fs_sim_used(f.sim) * 100 / 88);
+    clean(&f);
+    assert_int_equal(first_file(&f), 1);
+    fixture_fini(&f);
+}
+
 static void needed_files_stay_until_the_disk_is_above_its_warning_level(void **state)
 {
     (void)state;
@@ -434,6 +521,7 @@ static void after_a_crash_at_any_step_of_a_deletion_the_rest_is_there(void **sta
             expect_dense(&f, "T", 4 * RECORDS);
             assert_int_equal(fixture_put(&f, "OLD", 0, 100), STORE_OK);
             expect_dense(&f, "OLD", RECORDS + 1);
+            clock_fake_advance(&f.clock, 24 * HOUR); /* old at open: age counts later */
             clean(&f); /* goes on with the rest; the last message opened a sixth file */
             assert_int_equal(first_file(&f), 5);
             assert_int_equal(expect_dense(&f, "T", 4 * RECORDS), 4 * RECORDS);
@@ -525,6 +613,10 @@ int main(void)
         cmocka_unit_test(what_a_reader_holds_survives_the_deletion),
         cmocka_unit_test(queues_follow_and_time_searches_answer_within_what_is_left),
         cmocka_unit_test(queue_offsets_go_on_after_a_restart_when_every_record_is_gone),
+        cmocka_unit_test(a_store_that_is_all_expired_when_opened_keeps_its_files_for_their_time_once_more),
+        cmocka_unit_test(they_are_kept_over_further_restarts_too),
+        cmocka_unit_test(age_counts_at_once_when_something_in_the_store_is_young),
+        cmocka_unit_test(a_store_that_is_all_expired_still_makes_room_on_a_full_disk),
         cmocka_unit_test(needed_files_stay_until_the_disk_is_above_its_warning_level),
         cmocka_unit_test(above_the_warning_level_needed_files_stay_when_force_is_off),
         cmocka_unit_test(a_file_that_cannot_be_removed_is_tried_again_before_the_next_one),
