@@ -267,6 +267,7 @@ static int reset_checkpoint(struct plan *p, struct evidence *k, struct err *e)
         be64_put(d.index_ts, (uint64_t)v->checkpoint.index_ts);
     be64_put(d.master_flushed, (uint64_t)v->checkpoint.master_flushed);
     be64_put(d.confirm_phys, (uint64_t)v->checkpoint.confirm_phys);
+    be64_put(d.age_from_ts, (uint64_t)v->checkpoint.age_from_ts);
     if (!rc) {
         rc = evidence_copy(k, path, 0, INT64_MAX, "checkpoint", e);
         rc = rc == E_NOTFOUND ? 0 : rc;
