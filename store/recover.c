@@ -81,7 +81,7 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                                   struct message *m, int64_t *left)
 {
     *left = f->start + f->size - pos;
-    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), pos,
+    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), *left, pos,
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
