@@ -246,10 +246,10 @@ paid_twice() {
 
 cancelled_by_user() {
     step "Cancelled by the user, with a payment open"
-    place 2 1002:2:4500 1000
+    place 1 1002:2:4500 1000
     open_payment "$ORDER"
-    http POST "${URL[order]}/v1/orders/$ORDER/cancel" '{"user_id":"2","reason":"ordered twice"}' "$(new_key)"
-    expect "Grace cancels order $ORDER (HTTP $STATUS)" is "$STATUS" 202
+    http POST "${URL[order]}/v1/orders/$ORDER/cancel" '{"user_id":"1","reason":"ordered twice"}' "$(new_key)"
+    expect "Ada cancels order $ORDER (HTTP $STATUS)" is "$STATUS" 202
     compensated "$ORDER"
     expect "its payment $PAYMENT is closed, here and at thirdpay" is "3 CLOSED" \
         "$(sql "SELECT is_paid || ' ' || status FROM pay.trade_pay JOIN tp.charge ON out_trade_no = pay_id WHERE pay_id = ${PAYMENT:-0}")"
@@ -328,7 +328,7 @@ broker_killed() {
 
 invariants() {
     step "The invariants of the shop"
-    ctl audit --wait 60 | sed '/^$/d'
+    ctl audit --wait 60 --namesrv "127.0.0.1:${PORT[mqnamesrv]}" | sed '/^$/d'
     local status=${PIPESTATUS[0]}
     expect "every invariant holds" is "$status" 0
 }

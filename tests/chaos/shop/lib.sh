@@ -143,7 +143,7 @@ finish_cases() { # SECONDS
         [ "$SECONDS" -lt "$end" ] || break
         sleep 0.1
     done
-    ctl audit --wait 60 >"$S_DIR/audit"
+    ctl audit --wait 60 --namesrv "127.0.0.1:${PORT[mqnamesrv]}" >"$S_DIR/audit"
     judge every_invariant_holds_at_rest $? 0
     cat "$S_DIR/audit"
     for i in "${!names[@]}"; do # once more: at rest, not in passing
