@@ -101,6 +101,14 @@ static int top_up(struct run *r, struct link *k)
     return rc == E_AGAIN ? 0 : rc;
 }
 
+/* A connection that ended, by a reset too: what it is called depends on who wrote last. */
+static int link_failed(const char *call, struct err *e)
+{
+    if (errno == ECONNRESET || errno == EPIPE)
+        return err_set(e, E_CLOSED, "the server closed the connection");
+    return err_sys(e, errno, "%s", call);
+}
+
 static int link_flush(struct run *r, struct link *k, struct err *e)
 {
     while (k->out_at < k->out.n) {
@@ -111,7 +119,7 @@ static int link_flush(struct run *r, struct link *k, struct err *e)
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             break;
         if (n < 0)
-            return err_sys(e, errno, "send");
+            return link_failed("send", e);
         k->out_at += (size_t)n;
     }
     const bool rest = k->out_at < k->out.n;
@@ -200,10 +208,10 @@ static int link_read(struct run *r, struct link *k, struct err *e)
     const ssize_t n = recv(k->fd, k->in + k->in_n, k->in_cap - k->in_n, MSG_DONTWAIT);
     if (n == 0)
         return err_set(e, E_CLOSED, "the server closed the connection");
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return 0;
     if (n < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR
-                   ? 0
-                   : err_sys(e, errno, "recv");
+        return link_failed("recv", e);
     k->in_n += (size_t)n;
     return take_answers(r, k, e);
 }

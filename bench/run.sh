@@ -301,12 +301,13 @@ row_connections() {
 row_idle() {
     server_up "$2" async || return 1
     load "$1" "$2" "$3" idle --addr "$server_address" --connections 1000 --pid "$server_pid" \
-        --seconds "$($quick && printf 2 || printf 16)" --warmup-seconds 2 --topic BenchIdle
+        --seconds "$($quick && printf 2 || printf 10)" --warmup-seconds 2 --topic BenchIdle
 }
 
+# 64 queues: with 8, no more than 8 x 32 messages can be on their way to consumers at any time.
 row_flow() {
     server_up "$2" async || return 1
-    load "$1" "$2" "$3" flow --addr "$server_address" --connections 8 --inflight 64 --topic "Bench$3-flow" \
+    load "$1" "$2" "$3" flow --addr "$server_address" --connections 8 --inflight 64 --queues 64 --topic "Bench$3-flow" \
         --seconds "$flow_seconds" --warmup-seconds "$(warm_for "$2" "$3")"
 }
 

@@ -12,7 +12,7 @@
 #include "bench/proc.h"
 #include "bench/scene.h"
 
-enum { PULL_MAX = 32, BACKLOG_SLICE_MS = 1000 };
+enum { PULL_MAX = 32, BACKLOG_SLICE_MS = 100 };
 
 int scene_pull(const struct scene *s, struct err *e)
 {

@@ -101,6 +101,10 @@ static int open_store(struct broker *b, struct err *e)
     store_opts_defaults(&so);
     so.root_dir = c->store_root;
     so.commitlog_dir = c->store_commitlog;
+    so.consumequeue_dir = c->store_consumequeue;
+    so.index_dir = c->store_index;
+    so.checkpoint_path = c->store_checkpoint;
+    so.abort_path = c->store_abort;
     so.commitlog_file_size = c->commitlog_file_size;
     so.cq_file_size = c->cq_file_size;
     so.flush_mode = c->flush_disk_type == FLUSH_DISK_SYNC ? FLUSH_SYNC : FLUSH_ASYNC;

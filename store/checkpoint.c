@@ -1,6 +1,6 @@
 /* The checkpoint file: how far the derived files can be trusted.
  *
- * Owns: `checkpoint` in the store's root directory.
+ * Owns: storeCheckpoint, `checkpoint` in the store's root directory unless told otherwise.
  * Runs on: store_open, then the cq flusher, then store_close.
  *
  *   offset  size  (big-endian, milliseconds or bytes)                          written here
@@ -37,14 +37,13 @@ struct checkpoint checkpoint_get(const struct disk_checkpoint *d)
 
 int checkpoint_load(struct store *st, struct err *e)
 {
-    char *path = path_join(st->root, "checkpoint");
     struct disk_checkpoint d = {0};
-    if (!path)
-        return err_set(e, E_NOMEM, "open checkpoint");
+    const char *const path = st->places.path[PLACE_CHECKPOINT];
     int rc = st->fs->open(st->fs, path, FS_WRITE | FS_CREATE, &st->checkpoint_file, e);
-    free(path);
     if (rc)
         return rc;
+    if (st->places.moved[PLACE_CHECKPOINT]) /* an old copy, perhaps of another store */
+        return 0;
     const ssize_t n = st->fs->pread(st->checkpoint_file, &d, sizeof d, 0, e);
     if (n < 0)
         return (int)n;

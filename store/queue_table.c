@@ -46,7 +46,7 @@ int queue_table_init(struct queue_table *t, struct store *st, struct err *e)
     list_init(&t->dirty);
     list_init(&t->round);
     list_init(&t->lru);
-    t->dir = path_join(st->root, "consumequeue");
+    t->dir = slice_dup(slice_str(st->places.path[PLACE_QUEUES]));
     t->map = map_new();
     t->scratch = malloc(SCRATCH_SIZE);
     if (!t->dir || !t->map || !t->scratch)

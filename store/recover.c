@@ -81,7 +81,7 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                                   struct message *m, int64_t *left)
 {
     *left = f->start + f->size - pos;
-    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), pos,
+    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), *left, pos,
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
@@ -173,7 +173,7 @@ static int choose_start(struct recovery *r, struct err *e)
         if (q->damaged && phys < damaged)
             damaged = phys;
     }
-    if (!map_count(st->queues.map))
+    if (!map_count(st->queues.map) || st->places.moved[PLACE_LOG] || st->places.moved[PLACE_QUEUES])
         r->start = log_min;
     else if (r->found->clean && youngest >= log_min && whole_record_at(st, youngest, &ts))
         r->start = youngest;
@@ -471,6 +471,10 @@ int recover(struct store *st, struct store_recovery *found, struct err *e)
     int rc = 0;
     if (st->log.file_n) {
         rc = replay_all(&r, e);
+    } else if (st->checkpoint.physic_ts) {
+        rc = err_set(e, E_CORRUPT, "storePathCommitLog=%s has no files, but %s tells of messages on disk; name the "
+                     "directory that has them (is its disk mounted?), or remove %s to begin with an empty log",
+                     st->log.dir, st->places.path[PLACE_CHECKPOINT], st->places.path[PLACE_CHECKPOINT]);
     } else {
         if (map_count(st->queues.map))
             LOGW("store.recover", "dir=%s text=\"the commit log has no files: consume queues are emptied\"",

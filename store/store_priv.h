@@ -42,12 +42,36 @@ int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_US
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
 
+/* ---- places.c: where the parts lie ---- */
+
+enum place { PLACE_LOG, PLACE_QUEUES, PLACE_INDEX, PLACE_CHECKPOINT, PLACE_ABORT, PLACE_N };
+enum { PLACES_ID_LEN = 32 };
+#define PLACES_FILE "storePlaces"
+
+struct places {
+    char *path[PLACE_N];
+    bool relocated[PLACE_N]; /* not where it usually is */
+    bool moved[PLACE_N];     /* not where it was last time */
+    bool recorded;           /* PLACES_FILE exists */
+    char id[PLACES_ID_LEN + 1];
+    char *old_abort;         /* where the abort file was, when it moved */
+    struct fs_file *locks[PLACE_N];
+};
+/* The paths, checked against each other. E_INVAL. */
+int places_init(struct store *st, const struct store_opts *o, struct err *e) HP_MUST_USE;
+void places_fini(struct store *st); /* also after a failed init */
+/* With the root locked: finds out what moved, marks and locks what is relocated. E_DENIED, E_LOCKED. */
+int places_claim(struct store *st, struct err *e) HP_MUST_USE;
+int places_lock_abort(struct store *st, struct err *e) HP_MUST_USE; /* once it is there */
+int places_settle(struct store *st, struct err *e) HP_MUST_USE; /* recovery is on disk: remembers the paths */
+
 /* ---- commitlog.c: the sequence of files ---- */
 
 struct commitlog {
     struct fs *fs;
     char *dir;
     int64_t file_size;
+    bool lock_files; /* it lies outside of the root, whose lock does not cover it */
 
     uv_rwlock_t files_lock; /* guards the next three */
     struct store_file **files;
@@ -356,6 +380,7 @@ int index_init(struct index *ix, struct store *st, struct err *e) HP_MUST_USE;
 /* After recovery, before the first append. E_IO, E_NOMEM, E_NOSPC: a state that is ahead of the log could
  * not be put right. */
 int index_start(struct index *ix, bool clean, struct err *e) HP_MUST_USE;
+int index_forget(struct index *ix, struct err *e) HP_MUST_USE; /* before index_start: it is built anew */
 void index_close(struct index *ix); /* saves; answers what waits */
 void index_fini(struct index *ix);
 enum { INDEX_IDLE_MS = 20 };
@@ -387,6 +412,7 @@ struct store {
     struct fs *fs;
     const struct clock *clock;
     struct fs_file *lock_file, *checkpoint_file;
+    struct places places;
     struct commitlog log;
     struct visibility vis;
     struct queue_table queues;
