@@ -35,6 +35,7 @@ struct process {
     bool ended;
     int status; /* of waitpid, when ended */
     int output_fd;
+    off_t output_from;  /* where this program's output begins in the file */
     struct buf pending; /* read from the file, not yet searched through */
 };
 
@@ -87,7 +88,7 @@ static int start(struct process *p, const struct process_options *o, struct err 
     p->output_fd = open(o->output, O_RDONLY | O_CLOEXEC);
     if (output < 0 || p->output_fd < 0)
         return err_sys(e, errno, "open %s", o->output);
-    lseek(p->output_fd, 0, SEEK_END);
+    p->output_from = lseek(p->output_fd, 0, SEEK_END);
     if (pipe2(report, O_CLOEXEC))
         return err_sys(e, errno, "pipe");
     pid_t parent = getpid();
@@ -196,6 +197,12 @@ bool process_wait_line(struct process *p, const char *part, int64_t deadline_ms,
     struct line_wait w = {.p = p, .part = part, .line = cap ? line : NULL, .cap = cap};
     wait_until(line_or_end, &w, deadline_ms);
     return w.found;
+}
+
+void process_rewind(struct process *p)
+{
+    buf_clear(&p->pending);
+    lseek(p->output_fd, p->output_from, SEEK_SET);
 }
 
 int process_signal(struct process *p, int signal)

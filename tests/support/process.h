@@ -25,6 +25,9 @@ bool process_running(struct process *p);
  * deadline_ms passed or the program ended without it. line (may be NULL) receives it, cut to cap.
  * */
 bool process_wait_line(struct process *p, const char *part, int64_t deadline_ms, char *line, size_t cap);
+/* The next wait begins at this program's first line: for what it may have written before a line that was
+ * already waited for. */
+void process_rewind(struct process *p);
 int process_signal(struct process *p, int signal); /* the program itself; E_NOTFOUND when it has ended */
 /* Waits for the end: exit code 0..255, 256 + signal, or E_TIMEOUT. May be called again. */
 int process_wait(struct process *p, int64_t deadline_ms);
