@@ -224,7 +224,8 @@ bool store_file_check(struct store_file *f, int64_t phys, int32_t size, struct e
         return true;
     struct message m;
     struct err why;
-    if (record_judge(slice_of(f->map + at, (size_t)size), phys, MESSAGE_CHECK_CRC, &m, &why) != RECORD_WHOLE) {
+    if (record_judge(slice_of(f->map + at, (size_t)size), f->size - at, phys, MESSAGE_CHECK_CRC, &m, &why) !=
+        RECORD_WHOLE) {
         err_set(e, E_CORRUPT, "%s: the record at byte %lld (physical offset %lld) is damaged: %s", f->path,
                 (long long)at, (long long)phys, why.text);
         return false;
