@@ -14,7 +14,10 @@
  * unit's record would pass transfer_bytes_max and is not the first.
  * Source: DefaultMessageStore.getMessage, isTheBatchFull.
  *
- * Failure modes: a unit whose record is gone or fails the look: logged, skipped, and when nothing
+ * Records of an earlier run that recovery did not check are checked when they are first read: disks rot,
+ * and no consumer shall get the bytes.
+ *
+ * Failure modes: a unit whose record is gone, fails the look or its checksums: logged, skipped, and when nothing
  * else is found the status is MESSAGE_WAS_REMOVING. A queue file that is gone: OFFSET_FOUND_NULL and
  * the first offset of the next file. A queue file that cannot be read now (I/O, descriptors):
  * OFFSET_FOUND_NULL and the same offset again, so that nothing is skipped.
@@ -168,6 +171,12 @@ static int take_record(struct scan *s, const struct queue_unit *u)
     if (at > f->size - u->size || be32_get(record) != (uint32_t)u->size || !magic_is_message(record)) {
         s->g->status = GET_MESSAGE_WAS_REMOVING;
         report_bad_unit(s, u, "no such record in the log");
+        return 0;
+    }
+    struct err e;
+    if (u->phys_offset < s->st->log.cold_end && !store_file_check(f, u->phys_offset, u->size, &e)) {
+        s->g->status = GET_MESSAGE_WAS_REMOVING;
+        report_bad_unit(s, u, e.text);
         return 0;
     }
     return add_record(s->g, record, (size_t)u->size);
@@ -327,6 +336,10 @@ int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store
         (size && size != stored)) {
         store_file_unref(f);
         return err_set(e, E_CORRUPT, "no record begins at physical offset %lld", (long long)phys_offset);
+    }
+    if (phys_offset < st->log.cold_end && !store_file_check(f, phys_offset, stored, e)) {
+        store_file_unref(f);
+        return E_CORRUPT;
     }
     *out = (struct store_view){slice_of(record, (size_t)stored), f};
     return 0;

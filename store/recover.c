@@ -394,6 +394,7 @@ static void publish_end(struct recovery *r)
 {
     struct commitlog *l = &r->st->log;
     l->last_ts = r->last_ts;
+    l->cold_end = r->st->o.check_crc_on_recover ? r->start : l->end;
     atomic_store(&l->min, l->files[0]->start);
     atomic_store(&l->wrote_ts, r->last_ts);
     atomic_store(&l->wrote, l->end);

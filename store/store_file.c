@@ -15,6 +15,7 @@
  * written to are zero in a file created here; 3. `map` is never written through. */
 #include "store/store_priv.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -109,6 +110,7 @@ static void file_free(struct store_file *f)
         f->fs->unmap(f->f, f->map, (size_t)f->size);
     if (f->f)
         f->fs->close(f->f);
+    free(f->checked);
     free(f);
 }
 
@@ -194,6 +196,43 @@ int store_file_cut(struct store_file *f, int64_t used, struct err *e)
     if (!rc)
         rc = f->fs->sync(f->f, e);
     return rc ? rc : file_map(f, e);
+}
+
+/* Records are at least MESSAGE_SIZE_MIN bytes, so each begins in a slot of its own. */
+enum { CHECK_SLOT = 64 };
+static_assert((int)CHECK_SLOT <= (int)MESSAGE_SIZE_MIN, "two records may not share a slot");
+
+/* NULL without memory for it: then every read checks. */
+static unsigned char *checked_bits(struct store_file *f)
+{
+    unsigned char *bits = atomic_load(&f->checked);
+    if (bits)
+        return bits;
+    unsigned char *const mine = calloc((size_t)f->size / CHECK_SLOT / 8 + 1, 1);
+    if (atomic_compare_exchange_strong(&f->checked, &bits, mine))
+        return mine;
+    free(mine);
+    return bits;
+}
+
+bool store_file_check(struct store_file *f, int64_t phys, int32_t size, struct err *e)
+{
+    unsigned char *const bits = checked_bits(f);
+    const int64_t at = phys - f->start, slot = at / CHECK_SLOT;
+    const unsigned char mask = (unsigned char)(1 << slot % 8);
+    if (bits && __atomic_load_n(&bits[slot / 8], __ATOMIC_RELAXED) & mask)
+        return true;
+    struct message m;
+    struct err why;
+    if (record_judge(slice_of(f->map + at, (size_t)size), f->size - at, phys, MESSAGE_CHECK_CRC, &m, &why) !=
+        RECORD_WHOLE) {
+        err_set(e, E_CORRUPT, "%s: the record at byte %lld (physical offset %lld) is damaged: %s", f->path,
+                (long long)at, (long long)phys, why.text);
+        return false;
+    }
+    if (bits)
+        __atomic_fetch_or(&bits[slot / 8], mask, __ATOMIC_RELAXED);
+    return true;
 }
 
 struct store_file *store_file_ref(struct store_file *f)

@@ -28,6 +28,7 @@ struct store_file {
     char *map; /* [0, size), read-only */
     int64_t start, size;
     int64_t last_ts; /* store time of its last record; 0 until the cleaner looked it up */
+    unsigned char *_Atomic checked; /* a bit for each record of an earlier run that was found whole */
     atomic_int refs;
     char path[];
 };
@@ -39,6 +40,9 @@ int store_file_load(struct fs *fs, const char *dir, int64_t start, int64_t size,
                     struct store_file **out, struct err *e) HP_MUST_USE;
 /* Zeros everything from `used` on, on disk. Only before anybody else holds the file. */
 int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_USE;
+/* Whether the record of `size` bytes at phys has right checksums and says that it stands there. Looked
+ * at once in the life of the process: what is found whole is remembered. Any thread. */
+bool store_file_check(struct store_file *f, int64_t phys, int32_t size, struct err *e);
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
 
@@ -91,6 +95,7 @@ struct commitlog {
     int64_t iov_off; /* physical offset of iov[0] */
     char blank[MESSAGE_BLANK_SIZE];
 
+    int64_t cold_end; /* set by recovery: records below were written by an earlier run and not checked since */
     _Atomic int64_t min;
     _Atomic int64_t wrote, wrote_ts; /* published under vis.lock, after the units were queued */
     _Atomic int64_t flushed, flushed_ts;

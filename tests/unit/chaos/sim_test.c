@@ -5,10 +5,9 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "tests/support/seed.h"
 #include "tests/support/test.h"
 
-enum { STEPS = 60, SEEDS = 6 };
+enum { STEPS = 60, SEEDS = 6, ROW_SEED = 303 /* `mqchaos` draws new ones */ };
 
 /* ---- falsified answers ---- */
 
@@ -300,7 +299,8 @@ static void power_cuts_at_random_instants_cost_nothing_promised(void **state)
 {
     (void)state;
     struct tally t = {.id = "R2"};
-    struct rng rng = test_rng(__func__);
+    struct rng rng;
+    rng_seed(&rng, ROW_SEED);
     for (int i = 0; i < 6; i++)
         r2_run(&t, rng_u64(&rng) >> 16);
     assert_passed(&t);
@@ -311,7 +311,8 @@ static void a_log_that_is_cut_keeps_its_whole_records(void **state)
 {
     (void)state;
     struct tally t = {.id = "R3"};
-    struct rng rng = test_rng(__func__);
+    struct rng rng;
+    rng_seed(&rng, ROW_SEED);
     r3_some(&t, rng_u64(&rng) >> 16, 61);
     assert_passed(&t);
     assert_true(t.cuts > 0);
@@ -321,7 +322,8 @@ static void failing_calls_lead_to_no_false_acknowledgement(void **state)
 {
     (void)state;
     struct tally t = {.id = "R5"};
-    struct rng rng = test_rng(__func__);
+    struct rng rng;
+    rng_seed(&rng, ROW_SEED);
     const uint64_t seed = rng_u64(&rng) >> 16;
     for (int i = 0; i < 25; i++)
         (void)r5_run(&t, seed, 1 + (int64_t)rng_below(&rng, 500));
@@ -333,7 +335,8 @@ static void failing_allocations_lead_to_errors_and_no_leak(void **state)
 {
     (void)state;
     struct tally t = {.id = "R6"};
-    struct rng rng = test_rng(__func__);
+    struct rng rng;
+    rng_seed(&rng, ROW_SEED);
     const uint64_t seed = rng_u64(&rng) >> 16;
     for (int i = 0; i < 40; i++)
         (void)r6_run(&t, seed, 1 + (int64_t)rng_below(&rng, 300));
