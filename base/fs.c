@@ -93,6 +93,18 @@ static ssize_t real_pread(struct fs_file *f, void *p, size_t n, int64_t off, str
     return (ssize_t)done;
 }
 
+static ssize_t real_pread_now(struct fs_file *f, void *p, size_t n, int64_t off, struct err *e)
+{
+    const struct iovec iov = {p, n};
+    ssize_t rc;
+    RETRY(rc, preadv2(real(f)->fd, &iov, 1, off, RWF_NOWAIT));
+    if (rc < 0 && errno != EAGAIN && errno != EOPNOTSUPP)
+        return err_sys(e, errno, "read %s at %lld", real(f)->path, (long long)off);
+    if (rc == (ssize_t)n)
+        return rc;
+    return err_set(e, E_AGAIN, "read %s at %lld: not in memory", real(f)->path, (long long)off);
+}
+
 enum { IOV_BATCH = 256 };
 
 /* Copies the part of iov behind the first `skip` bytes; returns the number of vectors. */
@@ -137,6 +149,13 @@ static int real_sync(struct fs_file *f, struct err *e)
     int rc;
     RETRY(rc, fsync(real(f)->fd));
     return rc ? err_sys(e, errno, "sync %s", real(f)->path) : 0;
+}
+
+static int real_sync_all(struct fs_file *f, struct err *e)
+{
+    int rc;
+    RETRY(rc, syncfs(real(f)->fd));
+    return rc ? err_sys(e, errno, "sync the file system of %s", real(f)->path) : 0;
 }
 
 static int real_truncate(struct fs_file *f, int64_t size, struct err *e)
@@ -211,6 +230,24 @@ static int real_map_sync(struct fs_file *f, void *p, size_t off, size_t n, struc
     int rc;
     RETRY(rc, msync((char *)p + from, n + (off - from), MS_SYNC));
     return rc ? err_sys(e, errno, "sync the mapping of %s", real(f)->path) : 0;
+}
+
+/* In chunks, for the answer takes a byte per page. An error counts as "not in memory". */
+static int real_resident(struct fs_file *f, const void *p, size_t off, size_t n)
+{
+    enum { PAGES = 256 };
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), end = off + n;
+    (void)f;
+    for (size_t at = off / page * page; at < end; at += PAGES * page) {
+        unsigned char in_memory[PAGES];
+        const size_t bytes = end - at < PAGES * page ? end - at : PAGES * page;
+        if (mincore((void *)((uintptr_t)p + at), bytes, in_memory))
+            return 0;
+        for (size_t i = 0; i < (bytes + page - 1) / page; i++)
+            if (!(in_memory[i] & 1))
+                return 0;
+    }
+    return 1;
 }
 
 static void real_unmap(struct fs_file *f, void *p, size_t n)
@@ -317,9 +354,10 @@ static int real_space(struct fs *fs, const char *path, struct fs_space *out, str
 }
 
 struct fs fs_real = {
-    .open = real_open, .close = real_close, .pread = real_pread, .pwritev = real_pwritev,
-    .datasync = real_datasync, .sync = real_sync, .truncate = real_truncate,
-    .allocate = real_allocate, .size = real_size, .map = real_map, .map_sync = real_map_sync,
+    .open = real_open, .close = real_close, .pread = real_pread, .pread_now = real_pread_now,
+    .pwritev = real_pwritev, .datasync = real_datasync, .sync = real_sync,
+    .sync_all = real_sync_all, .truncate = real_truncate, .allocate = real_allocate,
+    .size = real_size, .map = real_map, .map_sync = real_map_sync, .resident = real_resident,
     .unmap = real_unmap, .lock = real_lock, .rename = real_rename, .unlink = real_unlink,
     .rmdir = real_rmdir, .mkdir = real_mkdir, .stat = real_stat, .list = real_list,
     .dirsync = real_dirsync, .space = real_space,
@@ -350,8 +388,12 @@ static int make_one(struct fs *fs, const char *path, struct err *e)
 {
     struct fs_stat st;
     int rc = fs->mkdir(fs, path, e);
-    if (!rc)
-        return sync_parent(fs, path, e);
+    if (!rc) {
+        rc = sync_parent(fs, path, e);
+        if (rc) /* found there, the next attempt would take it for durable */
+            (void)fs->rmdir(fs, path, NULL);
+        return rc;
+    }
     if (fs->stat(fs, path, &st, NULL))
         return rc; /* why mkdir failed says more than why stat did */
     return st.is_dir ? 0

@@ -31,10 +31,17 @@ struct fs {
     void (*close)(struct fs_file *f);
     /* Reads up to n bytes; returns the count (0 at end of file). */
     ssize_t (*pread)(struct fs_file *f, void *p, size_t n, int64_t off, struct err *e);
+    /* The same without waiting for the disk: E_AGAIN when not all of it is in memory (nothing is read
+     * then), or when that cannot be told. */
+    ssize_t (*pread_now)(struct fs_file *f, void *p, size_t n, int64_t off, struct err *e);
     /* Writes everything or fails; a partial write may have happened when it fails. */
     int (*pwritev)(struct fs_file *f, const struct iovec *iov, int iov_n, int64_t off, struct err *e);
     int (*datasync)(struct fs_file *f, struct err *e);
     int (*sync)(struct fs_file *f, struct err *e); /* data and metadata */
+    /* Everything on the file system that holds f: contents, sizes, names. f, which may be a directory,
+     * stays open from before the first write that is to be covered: an error of a write between two
+     * of these is reported by the second (Linux 5.8 and later). */
+    int (*sync_all)(struct fs_file *f, struct err *e);
     int (*truncate)(struct fs_file *f, int64_t size, struct err *e);
     /* Blocks really reserved for [off, off+n); extends the file when keep_size is false. */
     int (*allocate)(struct fs_file *f, int64_t off, int64_t n, bool keep_size, struct err *e);
@@ -42,6 +49,8 @@ struct fs {
     /* Shared mapping of [0, n), n within the file; read-only unless writable. */
     int (*map)(struct fs_file *f, size_t n, bool writable, void **out, struct err *e);
     int (*map_sync)(struct fs_file *f, void *p, size_t off, size_t n, struct err *e);
+    /* Whether reads of [off, off + n) of a mapping would find it all in memory: 1 or 0. */
+    int (*resident)(struct fs_file *f, const void *p, size_t off, size_t n);
     void (*unmap)(struct fs_file *f, void *p, size_t n);
     /* Exclusive advisory lock for the life of the file; E_LOCKED when another process has it. */
     int (*lock)(struct fs_file *f, struct err *e);

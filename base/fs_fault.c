@@ -124,6 +124,12 @@ static ssize_t fault_pread(struct fs_file *f, void *p, size_t n, int64_t off, st
     return rc ? rc : fault_file(f)->owner->under->pread(fault_file(f)->under, p, n, off, e);
 }
 
+static ssize_t fault_pread_now(struct fs_file *f, void *p, size_t n, int64_t off, struct err *e)
+{
+    int rc = check_file(f, FS_OP_READ_NOW, e);
+    return rc ? rc : fault_file(f)->owner->under->pread_now(fault_file(f)->under, p, n, off, e);
+}
+
 /* Writes the first `bytes` of iov, vector by vector. */
 static void write_part(struct fault_file *f, const struct iovec *iov, int iov_n, int64_t off,
                        size_t bytes)
@@ -162,6 +168,12 @@ static int fault_sync(struct fs_file *f, struct err *e)
     return rc ? rc : fault_file(f)->owner->under->sync(fault_file(f)->under, e);
 }
 
+static int fault_sync_all(struct fs_file *f, struct err *e)
+{
+    int rc = check_file(f, FS_OP_SYNC_ALL, e);
+    return rc ? rc : fault_file(f)->owner->under->sync_all(fault_file(f)->under, e);
+}
+
 static int fault_truncate(struct fs_file *f, int64_t size, struct err *e)
 {
     int rc = check_file(f, FS_OP_TRUNCATE, e);
@@ -191,6 +203,12 @@ static int fault_map_sync(struct fs_file *f, void *p, size_t off, size_t n, stru
 {
     int rc = check_file(f, FS_OP_MAP_SYNC, e);
     return rc ? rc : fault_file(f)->owner->under->map_sync(fault_file(f)->under, p, off, n, e);
+}
+
+static int fault_resident(struct fs_file *f, const void *p, size_t off, size_t n)
+{
+    return !check_file(f, FS_OP_RESIDENT, NULL) &&
+           fault_file(f)->owner->under->resident(fault_file(f)->under, p, off, n);
 }
 
 static void fault_unmap(struct fs_file *f, void *p, size_t n)
@@ -265,14 +283,17 @@ void fs_fault_init(struct fs_fault *f, struct fs *under)
                 .open = fault_open,
                 .close = fault_close,
                 .pread = fault_pread,
+                .pread_now = fault_pread_now,
                 .pwritev = fault_pwritev,
                 .datasync = fault_datasync,
                 .sync = fault_sync,
+                .sync_all = fault_sync_all,
                 .truncate = fault_truncate,
                 .allocate = fault_allocate,
                 .size = fault_size,
                 .map = fault_map,
                 .map_sync = fault_map_sync,
+                .resident = fault_resident,
                 .unmap = fault_unmap,
                 .lock = fault_lock,
                 .rename = fault_rename,

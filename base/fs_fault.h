@@ -25,9 +25,12 @@ enum {
     FS_OP_LIST = 1 << 16,
     FS_OP_DIRSYNC = 1 << 17,
     FS_OP_SPACE = 1 << 18,
-    FS_OP_COUNT = 19,
-    FS_OP_ALL = (1 << 19) - 1,
-    FS_OP_ANY_SYNC = FS_OP_DATASYNC | FS_OP_SYNC | FS_OP_MAP_SYNC | FS_OP_DIRSYNC,
+    FS_OP_SYNC_ALL = 1 << 19,
+    FS_OP_READ_NOW = 1 << 20, /* E_AGAIN as error: what it wants is not in memory */
+    FS_OP_RESIDENT = 1 << 21, /* any error: the range is not in memory */
+    FS_OP_COUNT = 22,
+    FS_OP_ALL = (1 << 22) - 1,
+    FS_OP_ANY_SYNC = FS_OP_DATASYNC | FS_OP_SYNC | FS_OP_MAP_SYNC | FS_OP_DIRSYNC | FS_OP_SYNC_ALL,
     FS_OP_CHANGES = FS_OP_WRITE | FS_OP_ANY_SYNC | FS_OP_TRUNCATE | FS_OP_ALLOCATE | FS_OP_RENAME |
                     FS_OP_UNLINK | FS_OP_RMDIR | FS_OP_MKDIR /* and FS_OP_OPEN with FS_CREATE */
 };

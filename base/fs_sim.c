@@ -341,6 +341,32 @@ static int sim_sync(struct fs_file *file, struct err *e)
     return rc;
 }
 
+static void sync_tree(struct inode *in)
+{
+    if (!in->is_dir) {
+        inode_sync(in);
+        return;
+    }
+    for (struct map_iter it = {0}; map_next(in->entries, &it);)
+        sync_tree(it.value);
+}
+
+static int sim_sync_all(struct fs_file *file, struct err *e)
+{
+    struct sim_file *f = sim_file(file);
+    struct fs_sim *s = f->sim;
+    int rc = file_enter(f, "sync the file system of", e);
+    if (!rc) {
+        sync_tree(s->root);
+        LIST_FOREACH_SAFE(l, next, &s->ops) {
+            op_apply(LIST_ENTRY(l, struct op, link));
+            op_free(LIST_ENTRY(l, struct op, link));
+        }
+    }
+    file_leave(f);
+    return rc;
+}
+
 static int sim_truncate(struct fs_file *file, int64_t size, struct err *e)
 {
     struct sim_file *f = sim_file(file);
@@ -418,6 +444,15 @@ static int sim_map_sync(struct fs_file *file, void *p, size_t off, size_t n, str
     return rc;
 }
 
+static int sim_resident(struct fs_file *file, const void *p, size_t off, size_t n)
+{
+    (void)file;
+    (void)p;
+    (void)off;
+    (void)n;
+    return 1;
+}
+
 static void sim_unmap(struct fs_file *file, void *p, size_t n)
 {
     struct sim_file *f = sim_file(file);
@@ -450,9 +485,10 @@ struct fs_sim *fs_sim_new(int64_t capacity)
         return NULL;
     s->root = inode_new(true);
     s->fs = (struct fs){
-        .open = sim_open, .close = sim_close, .pread = sim_pread, .pwritev = sim_pwritev,
-        .datasync = sim_sync, .sync = sim_sync, .truncate = sim_truncate, .allocate = sim_allocate,
-        .size = sim_size, .map = sim_map, .map_sync = sim_map_sync, .unmap = sim_unmap,
+        .open = sim_open, .close = sim_close, .pread = sim_pread, .pread_now = sim_pread,
+        .pwritev = sim_pwritev, .datasync = sim_sync, .sync = sim_sync, .sync_all = sim_sync_all,
+        .truncate = sim_truncate, .allocate = sim_allocate, .size = sim_size, .map = sim_map,
+        .map_sync = sim_map_sync, .resident = sim_resident, .unmap = sim_unmap,
         .lock = sim_lock, .rename = sim_rename, .unlink = sim_unlink, .rmdir = sim_rmdir,
         .mkdir = sim_mkdir, .stat = sim_stat, .list = sim_list, .dirsync = sim_dirsync,
         .space = sim_space,

@@ -145,15 +145,15 @@ static void on_appended(struct append *a)
     tell_if_idle(s);
 }
 
-static const char *const timer_names[] = {PROP_TIMER_DELAY_SEC, PROP_TIMER_DELAY_MS,
-                                          PROP_TIMER_DELIVER_MS};
+/* The properties that decide where a message goes. */
+enum { ROUTE_DELAY, ROUTE_TAGS, ROUTE_TIMERS, ROUTE_N = ROUTE_TIMERS + 3 };
+static const struct slice route_names[ROUTE_N] = {
+    SLICE_LIT(PROP_DELAY), SLICE_LIT(PROP_TAGS), SLICE_LIT(PROP_TIMER_DELAY_SEC),
+    SLICE_LIT(PROP_TIMER_DELAY_MS), SLICE_LIT(PROP_TIMER_DELIVER_MS)};
 
-static bool has_timer(struct slice props)
+static bool has_timer(const struct slice *route)
 {
-    for (size_t i = 0; i < sizeof timer_names / sizeof *timer_names; i++)
-        if (props_str_get(props, timer_names[i]).n > 0)
-            return true;
-    return false;
+    return route[ROUTE_TIMERS].n || route[ROUTE_TIMERS + 1].n || route[ROUTE_TIMERS + 2].n;
 }
 
 static bool delayable(const struct message *m)
@@ -163,9 +163,8 @@ static bool delayable(const struct message *m)
 }
 
 /* The level asked for, clamped to the table; 0 for none or nonsense, as Java's parse gives. */
-static int32_t delay_level(const struct broker *b, struct slice props)
+static int32_t delay_level(const struct broker *b, struct slice text)
 {
-    struct slice text = props_str_get(props, PROP_DELAY);
     int64_t level = 0;
     int rc = text.n > 0 ? slice_i64(text, &level) : 0;
     if (rc != 0 || level <= 0)
@@ -225,7 +224,7 @@ static void block_append(struct submitter *s, struct put *p, size_t record_bytes
 }
 
 static enum put_status put_single(struct submitter *s, struct put *p, struct message *m,
-                                  int32_t level)
+                                  int32_t level, struct slice tags)
 {
     size_t size;
     const size_t stored = message_properties_size(m);
@@ -240,7 +239,7 @@ static enum put_status put_single(struct submitter *s, struct put *p, struct mes
     message_encode(m, p->memory, size);
     p->properties = slice_of(p->memory + size - stored, m->properties.n);
     p->phys_offsets = NULL;
-    p->append = (struct append){.tags_code = tags_code(m->properties), .delay_level = level,
+    p->append = (struct append){.tags_code = java_string_hash(tags), .delay_level = level,
                                 .no_queue = !delayable(m)};
     block_append(s, p, size, 1, m->topic, m->queue_id);
     return PUT_OK;
@@ -343,18 +342,20 @@ static enum put_status put_items(struct submitter *s, struct put *p, struct mess
 
 static enum put_status put_message(struct submitter *s, struct put *p, struct message m)
 {
-    const struct broker *b = s->broker;
+    struct slice route[ROUTE_N];
+    props_str_get_all(m.properties, route_names, ROUTE_N, route);
+    const struct slice tags = route[ROUTE_TAGS];
     if (p->no_delay || !delayable(&m))
-        return put_single(s, p, &m, 0);
-    int32_t level = delay_level(b, m.properties);
-    if (level == 0 && has_timer(m.properties))
+        return put_single(s, p, &m, 0, tags);
+    int32_t level = delay_level(s->broker, route[ROUTE_DELAY]);
+    if (level == 0 && has_timer(route))
         return PUT_TIMER_DISABLED;
     if (level == 0 || p->delay_later)
-        return put_single(s, p, &m, 0);
+        return put_single(s, p, &m, 0, tags);
     struct buf props;
     buf_init(&props, 2 * MESSAGE_PROPERTIES_MAX);
     int rc = schedule(&m, level, &props);
-    enum put_status st = rc == 0          ? put_single(s, p, &m, level)
+    enum put_status st = rc == 0          ? put_single(s, p, &m, level, tags)
                          : rc == E_TOOBIG ? PUT_PROPERTIES_TOO_BIG
                                           : PUT_NO_MEMORY;
     buf_free(&props);

@@ -39,7 +39,7 @@ struct send { /* lives in the request's arena */
     struct req *req;
     int32_t queue_id; /* of the topic the client named */
     bool batch;
-    struct slice batch_key; /* the batch's own UNIQ_KEY: in the answer, in none of its records */
+    struct slice key; /* UNIQ_KEY, for the answer; a batch's own one is in none of its records */
 };
 
 /* --- admission --- */
@@ -121,14 +121,11 @@ static bool check_topic(struct req *r, const struct hdr_send_message *h, const s
 
 /* --- the answer --- */
 
-static void join_ids(const struct send *s, struct buf *out)
+static void join_ids(const struct broker *b, const struct put *p, struct buf *out)
 {
-    const struct put *p = &s->put;
-    const struct broker *b = req_broker(s->req);
-    int n = s->batch ? p->item_n : 1;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < p->item_n; i++) {
         char id[MSG_ID_MAX];
-        put_msg_id(b, s->batch ? p->phys_offsets[i] : p->phys_offset, id);
+        put_msg_id(b, p->phys_offsets[i], id);
         if (i > 0)
             buf_char(out, ',');
         buf_str(out, id);
@@ -139,13 +136,17 @@ static void answer_stored(struct send *s, int32_t code, const char *remark)
 {
     const struct broker *b = req_broker(s->req);
     struct buf ids;
+    char id[MSG_ID_MAX];
     buf_init(&ids, 0);
-    join_ids(s, &ids);
+    if (s->batch)
+        join_ids(b, &s->put, &ids);
+    else
+        put_msg_id(b, s->put.phys_offset, id);
     const struct hdr_send_message_resp resp = {
-        .msg_id = buf_slice(&ids),
+        .msg_id = s->batch ? buf_slice(&ids) : slice_str(id),
         .queue_id = s->queue_id,
         .queue_offset = s->put.queue_offset,
-        .transaction_id = s->batch ? s->batch_key : props_str_get(s->put.properties, PROP_UNIQ_KEY),
+        .transaction_id = s->key,
         .region = slice_str(b->conf->region_id),
         .trace_on = b->conf->trace_on ? SLICE_LIT("true") : SLICE_LIT("false"),
     };
@@ -185,9 +186,8 @@ static void start(struct send *s)
 
 /* --- one message --- */
 
-static bool waits(struct slice props)
+static bool waits(struct slice text)
 {
-    struct slice text = props_str_get(props, PROP_WAIT);
     return text.n == 0 || slice_bool(text);
 }
 
@@ -197,20 +197,25 @@ static bool positive(struct slice text)
     return text.n > 0 && slice_i64(text, &v) == 0 && v > 0;
 }
 
-/* The client's properties in canonical form with ours added. `diverted`: without DELAY. */
-static int add_properties(struct broker *b, struct slice props, bool diverted, struct buf *out)
+/* What the client's properties say to the broker. */
+enum { SAYS_KEY, SAYS_WAIT, SAYS_TRAN, SAYS_DELAY, SAYS_N };
+static const struct slice says_names[SAYS_N] = {SLICE_LIT(PROP_UNIQ_KEY), SLICE_LIT(PROP_WAIT),
+                                                SLICE_LIT(PROP_TRAN_MSG), SLICE_LIT(PROP_DELAY)};
+
+/* The client's properties in canonical form with ours added. `diverted`: without DELAY. `key`: one
+ * of ours, null when the client sent its own. */
+static int add_properties(struct broker *b, struct slice props, bool diverted, struct slice key,
+                          struct buf *out)
 {
+    enum { OURS = 256 }; /* about what comes on top */
     static const char *const replaced[] = {PROP_POP_CK, PROP_MSG_REGION, PROP_TRACE_ON,
                                            PROP_CLUSTER, NULL};
     static const char *const replaced_dlq[] = {PROP_POP_CK,  PROP_MSG_REGION, PROP_TRACE_ON,
                                                PROP_CLUSTER, PROP_DELAY,      NULL};
+    int rc = buf_reserve(out, props.n + OURS);
     props_str_copy_without(out, props, diverted ? replaced_dlq : replaced);
-    int rc = 0;
-    if (props_str_get(buf_slice(out), PROP_UNIQ_KEY).n == 0) {
-        char key[UNIQ_KEY_SIZE];
-        uniq_key(&b->store_host, b->clock, key);
-        rc = props_str_add(out, PROP_UNIQ_KEY, slice_str(key));
-    }
+    if (rc == 0 && key.p)
+        rc = props_str_add(out, PROP_UNIQ_KEY, key);
     if (rc == 0)
         rc = props_str_add(out, PROP_MSG_REGION, slice_str(b->conf->region_id));
     if (rc == 0)
@@ -221,10 +226,10 @@ static int add_properties(struct broker *b, struct slice props, bool diverted, s
     return rc != 0 ? rc : buf_error(out);
 }
 
-static bool is_half(const struct hdr_send_message *h, struct slice props)
+static bool is_half(const struct hdr_send_message *h, const struct slice *says, bool diverted)
 {
-    bool old_retry = h->reconsume_times > 0 && positive(props_str_get(props, PROP_DELAY));
-    return slice_bool(props_str_get(props, PROP_TRAN_MSG)) && !old_retry;
+    bool old_retry = h->reconsume_times > 0 && !diverted && positive(says[SAYS_DELAY]);
+    return slice_bool(says[SAYS_TRAN]) && !old_retry;
 }
 
 static void refuse(struct req *r, int rc, const char *text)
@@ -243,17 +248,27 @@ static void send_single(struct send *s, const struct hdr_send_message *h, bool d
 {
     struct broker *b = req_broker(s->req);
     struct message *m = &s->put.msg;
+    struct slice says[SAYS_N], ours = SLICE_NULL;
     struct buf props;
     struct err e;
+    char made[UNIQ_KEY_SIZE];
+    props_str_get_all(h->properties, says_names, SAYS_N, says);
+    if (!says[SAYS_KEY].n) {
+        uniq_key(&b->store_host, b->clock, made);
+        ours = slice_str(made);
+    }
+    s->key = ours.p ? ours : says[SAYS_KEY];
+    if (!own_slice(s->req, &s->key))
+        return;
     buf_init(&props, PROPS_SCRATCH_MAX);
     int rc = h->properties.n > MESSAGE_PROPERTIES_MAX
                  ? E_TOOBIG
-                 : add_properties(b, h->properties, diverted, &props);
+                 : add_properties(b, h->properties, diverted, ours, &props);
     if (rc != 0)
         err_set(&e, rc, "properties: %s", err_text(rc));
     m->properties = buf_slice(&props);
-    s->put.no_wait = !waits(m->properties);
-    s->put.delay_later = rc == 0 && is_half(h, m->properties);
+    s->put.no_wait = !waits(says[SAYS_WAIT]);
+    s->put.delay_later = rc == 0 && is_half(h, says, diverted);
     if (s->put.delay_later)
         rc = tx_half_transform(b, m, &props, &e);
     if (rc == 0)
@@ -321,12 +336,12 @@ static void send_batch(struct send *s, const struct hdr_send_message *h)
         return;
     }
     s->put.items = items;
-    s->batch_key = props_str_get(h->properties, PROP_UNIQ_KEY);
-    if (!own_slice(r, &s->batch_key)) {
+    s->key = props_str_get(h->properties, PROP_UNIQ_KEY);
+    if (!own_slice(r, &s->key)) {
         free(items);
         return;
     }
-    s->put.no_wait = !waits(h->properties);
+    s->put.no_wait = !waits(props_str_get(h->properties, PROP_WAIT));
     start(s);
     free(items); /* put_start copied everything */
 }

@@ -17,8 +17,8 @@
  * space and leave null members out, which is byte for byte what the Java side writes for the same
  * content, except that its ext fields come in hash order and ours in the order of the descriptor.
  *
- * Encoding measures first and then writes into one extension of the caller's buffer, so that an
- * answer costs no other allocation. Ext values are always strings: Go's client refuses anything
+ * Encoding bounds the size first and then writes into one extension of the caller's buffer, so that
+ * an answer costs no other allocation. Ext values are always strings: Go's client refuses anything
  * else.
  *
  * Failure modes: E_PROTO (bad header; where), E_TOOBIG (too many fields, frame over FRAME_MAX),
@@ -121,7 +121,7 @@ struct field_iter { /* fields of the descriptor that are present, then the extra
     size_t i;
     char scratch[HDR_SCRATCH];
     struct slice key, value;
-    bool plain; /* key and value need no escapes */
+    bool plain_key, plain_value; /* need no escapes */
 };
 
 static bool next_field(struct field_iter *it)
@@ -132,7 +132,8 @@ static bool next_field(struct field_iter *it)
         if (!hdr_field_text(f, it->c->hdr, it->scratch, &it->value))
             continue;
         it->key = hdr_wire_name(f, it->c->names);
-        it->plain = f->kind != HDR_KIND_str;
+        it->plain_key = true;
+        it->plain_value = f->kind != HDR_KIND_str;
         return true;
     }
     while (it->i - desc_n < it->c->extra_n) {
@@ -141,7 +142,7 @@ static bool next_field(struct field_iter *it)
             continue;
         it->key = x->key;
         it->value = x->value;
-        it->plain = false;
+        it->plain_key = it->plain_value = false;
         return true;
     }
     return false;
@@ -166,13 +167,34 @@ enum {
                         "\"remark\":,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":}"
 };
 
+/* At least json_text_size; what is short is not read for it: six bytes is the longest escape. */
+static size_t text_bound(struct slice s)
+{
+    enum { SHORT = 64, ESCAPE_MAX = 6 };
+    return s.n <= SHORT ? ESCAPE_MAX * s.n + 2 : json_text_size(s);
+}
+
 static size_t json_bound(const struct command_out *c)
 {
-    size_t n = JSON_FIXED + 4 * I64_TEXT_MAX + (c->remark.p ? json_text_size(c->remark) : 0);
-    for (struct field_iter it = {.c = c}; next_field(&it);)
-        n += it.plain ? it.key.n + it.value.n + 6
-                      : json_text_size(it.key) + json_text_size(it.value) + 2;
+    size_t n = JSON_FIXED + 4 * I64_TEXT_MAX + (c->remark.p ? text_bound(c->remark) : 0);
+    const size_t desc_n = c->desc && c->hdr ? c->desc->n : 0;
+    for (size_t i = 0; i < desc_n; i++) {
+        const struct hdr_field *f = &c->desc->fields[i];
+        n += hdr_wire_name(f, c->names).n + I64_TEXT_MAX + 6;
+        if (f->kind == HDR_KIND_str)
+            n += text_bound(*(const struct slice *)(const void *)((const char *)c->hdr + f->offset));
+    }
+    for (size_t i = 0; i < c->extra_n; i++)
+        n += text_bound(c->extra[i].key) + text_bound(c->extra[i].value) + 2;
     return n;
+}
+
+static char *plain_text_put(char *p, struct slice s)
+{
+    *p++ = '"';
+    p = put(p, s.p, s.n);
+    *p++ = '"';
+    return p;
 }
 
 static char *json_ext_put(char *p, const struct command_out *c)
@@ -182,17 +204,9 @@ static char *json_ext_put(char *p, const struct command_out *c)
     for (struct field_iter it = {.c = c}; next_field(&it);) {
         if (p != first)
             *p++ = ',';
-        if (it.plain) {
-            *p++ = '"';
-            p = put(p, it.key.p, it.key.n);
-            p = PUT_LIT(p, "\":\"");
-            p = put(p, it.value.p, it.value.n);
-            *p++ = '"';
-        } else {
-            p = json_text_put(p, it.key);
-            *p++ = ':';
-            p = json_text_put(p, it.value);
-        }
+        p = it.plain_key ? plain_text_put(p, it.key) : json_text_put(p, it.key);
+        *p++ = ':';
+        p = it.plain_value ? plain_text_put(p, it.value) : json_text_put(p, it.value);
     }
     *p++ = '}';
     return p;

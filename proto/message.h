@@ -72,6 +72,8 @@ bool message_has_prop_crc(const struct message *m);
 /* Property string: name 0x01 value 0x02 ... The last 0x02 may be missing; of equal names the last
  * one wins; entries with an empty name or value are skipped (Java). */
 struct slice props_str_get(struct slice props, const char *name); /* SLICE_NULL when absent */
+/* The same for n names in one walk: values[i] belongs to names[i]. */
+void props_str_get_all(struct slice props, const struct slice *names, size_t n, struct slice *values);
 struct props_iter { struct slice rest; };
 bool props_str_next(struct props_iter *it, struct slice *name, struct slice *value);
 /* Appends name/value with the trailing 0x02; adds a missing separator before it. The value must not

@@ -64,6 +64,10 @@ int32_t java_string_hash(struct slice utf8)
     const char *p = utf8.p, *const end = utf8.n ? utf8.p + utf8.n : utf8.p;
     uint32_t hash = 0;
     while (p < end) {
+        if ((signed char)*p >= 0) { /* ASCII: the unit is the byte */
+            hash = hash * 31 + (unsigned char)*p++;
+            continue;
+        }
         uint32_t cp;
         p += utf8_step(p, end, &cp);
         if (cp == UTF8_BAD)

@@ -1,7 +1,7 @@
 /* The property string of a message: name 0x01 value 0x02 name 0x01 value 0x02 ...
  *
  * It travels as one string in the send header and lies as one string in the record; nobody needs a
- * map, so look-ups walk the text. Meaning, as Java reads it: the last 0x02 may be missing (4.x
+ * map, so look-ups walk the text, once for everything that a caller wants to know. Meaning, as Java reads it: the last 0x02 may be missing (4.x
  * never writes it), an entry is split at its first 0x01, entries without name or value are no
  * entries, and of equal names the last one counts.
  *
@@ -39,6 +39,19 @@ struct slice props_str_get(struct slice props, const char *name)
         if (slice_eq(key, wanted))
             found = value;
     return found;
+}
+
+void props_str_get_all(struct slice props, const struct slice *names, size_t n, struct slice *values)
+{
+    struct slice key, value;
+    for (size_t i = 0; i < n; i++)
+        values[i] = SLICE_NULL;
+    for (struct props_iter it = {props}; props_str_next(&it, &key, &value);)
+        for (size_t i = 0; i < n; i++)
+            if (slice_eq(key, names[i])) {
+                values[i] = value;
+                break;
+            }
 }
 
 static bool holds_separator(struct slice s)

@@ -9,6 +9,9 @@
  * connection in the middle of a frame does not pin 64 KiB, a long one keeps its block, which grows as
  * bytes arrive.
  *
+ * A connection that has been alone on its loop for a while is read in parts of TURN_INPUT bytes, and the turn is cut
+ * (loop_cut_turn) after each: see is_lone.
+ *
  * Why a connection may not be read, and what lets it go on:
  *   its turn's share of frames is used up      the next turn (io_resume_later)
  *   too many requests unanswered               conn_inflight_done
@@ -193,6 +196,25 @@ static bool make_room(struct conn *c)
     return fresh != NULL;
 }
 
+static void note_reader(struct conn *c)
+{
+    struct io *io = c->io;
+    if (io->reader_id != c->id)
+        io->reader_turns = 0;
+    else if (io->turn != c->loop->turn)
+        io->reader_turns++;
+    io->reader_id = c->id;
+    io->turn = c->loop->turn;
+}
+
+/* Without more ado a lone connection takes turns with us: its peer waits while we work and the other
+ * way round. So it is read in smaller parts, and each part's results leave before the next is read.
+ * Several connections keep everybody busy; to them this would only mean smaller batches. */
+static bool is_lone(const struct io *io)
+{
+    return io->reader_turns >= LONE_TURNS;
+}
+
 static void give_space(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
@@ -202,8 +224,15 @@ static void give_space(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
         b = block_shared(&c->io->blocks);
     else
         b = make_room(c) ? c->in : NULL;
-    *buf = b == NULL ? uv_buf_init(NULL, 0) /* on_read gets UV_ENOBUFS */
-                     : uv_buf_init(b->data + b->used, (unsigned)(b->cap - b->used));
+    if (b == NULL) {
+        *buf = uv_buf_init(NULL, 0); /* on_read gets UV_ENOBUFS */
+        return;
+    }
+    note_reader(c);
+    size_t n = b->cap - b->used;
+    if (n > TURN_INPUT && c->in_want <= TURN_INPUT && is_lone(c->io))
+        n = TURN_INPUT;
+    *buf = uv_buf_init(b->data + b->used, (unsigned)n);
 }
 
 static void take_bytes(struct conn *c, size_t n)
@@ -215,6 +244,7 @@ static void take_bytes(struct conn *c, size_t n)
     c->in->used += n;
     c->in_end += n;
     stat_add(&c->io->stats.bytes_in, n);
+    c->io->turn_input += n;
     c->active_ms = clock_mono(c->io->clock);
 }
 
@@ -233,6 +263,8 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     } else {
         take_bytes(c, (size_t)n);
         conn_run(c);
+        if (c->io->turn_input >= TURN_INPUT && is_lone(c->io))
+            loop_cut_turn(c->loop);
     }
 }
 
@@ -268,8 +300,8 @@ static void bad_frame(struct conn *c, const char *p, size_t n, const struct err 
 /* Cuts frames until the input is used up (true) or something forbids to go on (false). */
 static bool cut_frames(struct conn *c)
 {
-    if (c->turn != c->io->turn) {
-        c->turn = c->io->turn;
+    if (c->turn != c->loop->turn) {
+        c->turn = c->loop->turn;
         c->turn_frames = 0;
     }
     while (!conn_closing(c)) {

@@ -27,6 +27,8 @@ struct io_limits {
     int inflight_max;
 };
 enum {
+    TURN_INPUT = 32 * 1024,       /* bytes of a lone connection, then its results so far leave */
+    LONE_TURNS = 16,              /* turns without another connection's input that make one lone */
     FRAMES_PER_TURN = 1024,       /* of one connection, then the others have their turn */
     FRAME_RATE_MIN = 8,           /* bytes per millisecond that a slow frame must keep up */
     OUTPUT_INLINE_MAX = 4 * 1024, /* bodies up to this size are copied next to their header */
@@ -68,7 +70,10 @@ struct io {
     uv_buf_t *iov;       /* scratch of a flush */
     size_t iov_cap;
     size_t queued; /* output bytes of all connections */
-    uint64_t turn;
+    size_t turn_input;  /* bytes read since the hook ran */
+    uint64_t reader_id; /* of the connection that was read last */
+    uint64_t turn;      /* the loop's, at that time */
+    uint64_t reader_turns; /* turns, up to that one, in which no other was read */
     struct io_stats stats;
     bool closing;
     int handles_open;

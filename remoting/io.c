@@ -25,7 +25,7 @@ static struct io *io_of_hook(struct turn_hook *h)
 static void on_turn(struct turn_hook *h)
 {
     struct io *io = io_of_hook(h);
-    io->turn++;
+    io->turn_input = 0;
     struct list dirty;
     list_move_all(&io->dirty, &dirty);
     for (struct list *l; (l = list_pop_front(&dirty)) != NULL;)

@@ -34,14 +34,20 @@ static void run_hooks(struct loop *l)
     }
 }
 
+static void end_turn(struct loop *l)
+{
+    l->turn++;
+    run_hooks(l);
+}
+
 static void on_prepare(uv_prepare_t *p)
 {
-    run_hooks(LIST_ENTRY(p, struct loop, prepare));
+    end_turn(LIST_ENTRY(p, struct loop, prepare));
 }
 
 static void on_check(uv_check_t *p)
 {
-    run_hooks(LIST_ENTRY(p, struct loop, check));
+    end_turn(LIST_ENTRY(p, struct loop, check));
 }
 
 static void loop_main(void *arg)
@@ -192,4 +198,9 @@ void loop_hook_add(struct loop *l, struct turn_hook *h)
 void loop_hook_remove(struct turn_hook *h)
 {
     list_remove(&h->link);
+}
+
+void loop_cut_turn(struct loop *l)
+{
+    run_hooks(l);
 }

@@ -4,7 +4,8 @@
  *
  * A turn: timers, then sockets and mail, then the turn hooks (store batches are submitted, then each
  * connection's queued output leaves in one gathered write). Hooks also run before the loop blocks, so
- * work queued by a timer never waits for the next event. */
+ * work queued by a timer never waits for the next event, and in the middle of a long turn, so that
+ * the peer and the disk get the first part of its results while the rest is worked on. */
 #include <uv.h>
 
 #include "base/err.h"
@@ -19,6 +20,7 @@ struct loop {
     uv_check_t check;
     struct list hooks; /* struct turn_hook, in order of their rank */
     char name[16];
+    uint64_t turn; /* counts; loop thread */
     int index;
     bool running;
 };
@@ -41,3 +43,5 @@ bool loop_is_current(const struct loop *l);
 /* Loop thread. */
 void loop_hook_add(struct loop *l, struct turn_hook *h);
 void loop_hook_remove(struct turn_hook *h);
+/* Runs the hooks now. From a callback of the loop, never from a hook. */
+void loop_cut_turn(struct loop *l);

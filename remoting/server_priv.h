@@ -4,7 +4,7 @@
 
 enum {
     REQS_FREE_MAX = 1024, /* request objects kept per loop */
-    REQ_SCRATCH = 512,    /* bytes of req_alloc without malloc */
+    REQ_SCRATCH = 640,    /* bytes of req_alloc without malloc */
 };
 
 struct server_io {

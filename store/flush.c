@@ -21,8 +21,6 @@
 #include "base/log.h"
 #include "store/store_priv.h"
 
-enum { PAGE = 4096 };
-
 void store_fail_mark(struct store *st, const char *reason)
 {
     bool first = false;

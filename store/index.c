@@ -1,6 +1,6 @@
 /* The key index: from "topic#key" to the records that carry the key.
  *
- * Owns: <root>/index/ (index_file.c has the format) and the position up to which the log is in it.
+ * Owns: storePathIndex (index_file.c has the format) and the position up to which the log is in it.
  * Runs on: the index worker, which trails the log by itself every INDEX_IDLE_MS: the send path does
  * nothing for it, not even wake it. Queries are jobs of the same worker (index_query.c), so nothing
  * here is shared but the list of them.
@@ -50,7 +50,7 @@ int index_init(struct index *ix, struct store *st, struct err *e)
     buf_init(&ix->log, 0);
     if (uv_mutex_init(&ix->lock))
         return err_set(e, E_NOMEM, "open index: cannot create a lock");
-    ix->dir = path_join(st->root, "index");
+    ix->dir = slice_dup(slice_str(st->places.path[PLACE_INDEX]));
     ix->state_path = path_join(st->root, "indexCheckpoint");
     if (ix->dir && ix->state_path)
         return 0;
@@ -70,11 +70,10 @@ void index_fini(struct index *ix)
     uv_mutex_destroy(&ix->lock);
 }
 
-void index_start(struct index *ix, bool clean)
+/* A state without files: whatever lies there goes. */
+int index_forget(struct index *ix, struct err *e)
 {
-    ix->clean = clean;
-    ix->log_end = atomic_load(&ix->st->vis.offset);
-    ix->flush_ms = clock_mono(ix->st->clock);
+    return index_state_save(ix, &(struct index_state){.count = 1}, e);
 }
 
 static struct index_file *last_file(const struct index *ix)
@@ -493,8 +492,8 @@ static void close_files(struct index *ix)
         index_file_close(ix->files[--ix->file_n]);
 }
 
-/* Where indexing goes on. From here on there is always a state: files that appear later are only
- * believed when it says so. */
+/* Where indexing goes on. From here on there is always a state, and never one that is ahead of the
+ * log: files that appear later are only believed when it says so. */
 static int set_position(const struct opening *o, struct err *e)
 {
     struct index *ix = o->ix;
@@ -505,7 +504,7 @@ static int set_position(const struct opening *o, struct err *e)
     atomic_store(&ix->indexed, pos);
     ix->saved_pos = o->have_state && pos == o->state.phys ? pos : -1;
     ix->saved_slots = o->state.slots;
-    return o->have_state ? 0 : save(ix, false, e);
+    return o->have_state && pos >= o->state.phys ? 0 : save(ix, false, e);
 }
 
 static int open_index(struct index *ix, struct err *e)
@@ -541,6 +540,28 @@ static int open_index(struct index *ix, struct err *e)
     LOGI("index.open", "files=%d from=%lld behind=%lld", ix->file_n, (long long)atomic_load(&ix->indexed),
          (long long)(ix->log_end - atomic_load(&ix->indexed)));
     return 0;
+}
+
+/* Asynchronous flush makes records visible, hence indexed, before they are on disk. When a power cut
+ * took them, the state claims a place behind the log's end, and the records that come to stand there
+ * would never be indexed. So the state goes back before the first of them can be written. */
+int index_start(struct index *ix, bool clean, struct err *e)
+{
+    struct index_state s;
+    ix->clean = clean;
+    ix->log_end = atomic_load(&ix->st->vis.offset);
+    ix->flush_ms = clock_mono(ix->st->clock);
+    int rc = index_state_load(ix, &s, e);
+    if (rc)
+        return rc == E_NOTFOUND || rc == E_CORRUPT ? 0 : rc;
+    if (s.phys <= ix->log_end)
+        return 0;
+    rc = open_index(ix, e);
+    if (!rc && !ix->st->o.index_enable) {
+        close_files(ix);
+        ix->opened = false;
+    }
+    return rc;
 }
 
 void index_drop_from(struct index *ix, int i)

@@ -1,7 +1,7 @@
 /* One consume queue: the dense index from queue offset to log record.
  *
  * Owns: the units of one (topic, queue id), in memory and in files.
- * Runs on: queue_add on whoever makes records visible (one at a time, vis.lock), queue_flush on the
+ * Runs on: queue_add on whoever makes records visible (one at a time, vis.lock), queue_write on the
  * cq flusher, reads on any thread.
  *
  * On disk: consumequeue/<TOPIC>/<QUEUE ID>/<20-digit start byte>, each file mappedFileSizeConsumeQueue
@@ -67,6 +67,7 @@ void queue_unref(struct store_queue *q)
         return;
     queue_fds_close(q);
     uv_mutex_destroy(&q->lock);
+    free(q->probe);
     free(q->tail);
     free(q);
 }
@@ -147,7 +148,7 @@ static int read_file(struct store_queue *q, int64_t offset, int n, char *out, st
     if (n > left)
         n = (int)left;
     struct queue_fd *fd;
-    const int rc = queue_fd_get(q, start, false, &fd, e);
+    const int rc = queue_fd_get(q, start, CREATE_NOT, &fd, e);
     if (rc)
         return rc;
     const size_t want = (size_t)n * CQ_UNIT_SIZE;
@@ -206,43 +207,48 @@ static int64_t copy_unwritten(struct store_queue *q, int64_t at)
     return n;
 }
 
-static void mark_written(struct store_queue *q, int64_t upto)
+/* Only after a sync may the units' memory go: when it fails they are written again. */
+void queue_mark_written(struct store_queue *q)
 {
     uv_mutex_lock(&q->lock);
-    atomic_fetch_sub_explicit(&q->table->unwritten, upto - q->written, memory_order_relaxed);
-    q->written = upto;
+    atomic_fetch_sub_explicit(&q->table->unwritten, q->flushing - q->written, memory_order_relaxed);
+    q->written = q->flushing;
     uv_mutex_unlock(&q->lock);
 }
 
-/* Writes and syncs the unwritten units of one file. Only then may their memory go: after a failed
- * sync they are written again. */
-static int flush_file(struct store_queue *q, int64_t *at, struct err *e)
+/* The unwritten units of one file. */
+static int write_file(struct store_queue *q, bool sync, struct err *e)
 {
     struct queue_table *t = q->table;
-    const int64_t start = *at * CQ_UNIT_SIZE / t->file_size * t->file_size;
+    const int64_t start = q->flushing * CQ_UNIT_SIZE / t->file_size * t->file_size;
+    int64_t at = q->flushing;
     struct queue_fd *fd;
-    int rc = queue_fd_get(q, start, true, &fd, e);
+    int rc = queue_fd_get(q, start, sync ? CREATE_SYNCED : CREATE_UNSYNCED, &fd, e);
     if (rc)
         return rc;
-    for (int64_t n; !rc && *at * CQ_UNIT_SIZE < start + t->file_size && (n = copy_unwritten(q, *at)); *at += n)
-        rc = fs_write(fd->f, t->fs, t->scratch, (size_t)n * CQ_UNIT_SIZE, *at * CQ_UNIT_SIZE - start, e);
-    if (!rc)
+    for (int64_t n; !rc && at * CQ_UNIT_SIZE < start + t->file_size && (n = copy_unwritten(q, at)); at += n)
+        rc = fs_write(fd->f, t->fs, t->scratch, (size_t)n * CQ_UNIT_SIZE, at * CQ_UNIT_SIZE - start, e);
+    if (!rc && sync)
         rc = t->fs->datasync(fd->f, e);
     queue_fd_put(q, fd);
-    if (!rc)
-        mark_written(q, *at);
-    return rc;
+    if (rc)
+        return rc;
+    q->flushing = at;
+    if (sync)
+        queue_mark_written(q);
+    return 0;
 }
 
-int queue_flush(struct store_queue *q, struct err *e)
+int queue_write(struct store_queue *q, bool sync, struct err *e)
 {
-    int64_t min, max, at = q->written; /* moved by this thread only */
+    int64_t min, max;
     int rc = FAILPOINT(FP_STORE_CQ_FLUSH);
     if (rc)
         return err_set(e, rc, "write consume queue: failpoint");
+    q->flushing = q->written; /* moved by this thread only */
     queue_range(q, &min, &max);
-    while (!rc && at < max && !q->gone)
-        rc = flush_file(q, &at, e);
+    while (!rc && q->flushing < max && !q->gone)
+        rc = write_file(q, sync, e);
     return rc ? err_wrap(e, rc, "consume queue " SLICE_FMT "-%d", SLICE_ARG(queue_topic(q)), q->id) : 0;
 }
 

@@ -22,9 +22,10 @@
  * physical offset: recovery replays from a place before which every unit was synced, and rebuilds
  * everything behind it.
  *
- * Invariants: 1. after a cut, the files hold zeros behind the end, durably, so a stale unit cannot
- * join a later end; 2. files of a queue are contiguous; 3. a queue that begins inside a file has
- * pre-blank units (0, 2^31-1, 0) before its first one. Source: ConsumeQueue.fillPreBlank. */
+ * Invariants: 1. after a cut, the files hold zeros behind the end, durably before recovery ends
+ * (queue_table_flush_all), so a stale unit cannot join a later end; 2. files of a queue are
+ * contiguous; 3. a queue that begins inside a file has pre-blank units (0, 2^31-1, 0) before its
+ * first one. Source: ConsumeQueue.fillPreBlank. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -49,6 +50,12 @@ static void set_range(struct store_queue *q, int64_t min, int64_t max)
 static bool unit_is_valid(const struct queue_unit *u)
 {
     return u->phys_offset >= 0 && u->size > 0;
+}
+
+static void forget_probe(struct store_queue *q)
+{
+    free(q->probe);
+    q->probe = NULL;
 }
 
 /* ---- searching ---- */
@@ -141,33 +148,36 @@ static bool is_expired(const struct queue_unit *u, int64_t log_min)
 static int remove_files_from(struct store_queue *q, int64_t first_start, struct err *e)
 {
     struct queue_table *t = q->table;
+    if (first_start >= q->files_to)
+        return 0;
     char *dir = queue_dir(q);
     int64_t *starts = NULL;
-    int n = 0, removed = 0;
+    int n = 0;
     int rc = dir ? starts_list(t->fs, dir, &starts, &n, e) : err_set(e, E_NOMEM, "cut consume queue");
     if (!rc && n && starts[n - 1] >= first_start)
         queue_fds_close(q);
-    for (int i = n; i-- > 0 && !rc && starts[i] >= first_start; removed++) {
+    for (int i = n; i-- > 0 && !rc && starts[i] >= first_start;) {
         char *path = path_join_start(dir, starts[i]);
         rc = path ? t->fs->unlink(t->fs, path, e) : err_set(e, E_NOMEM, "cut consume queue");
         free(path);
     }
-    if (!rc && removed)
-        rc = t->fs->dirsync(t->fs, dir, e);
+    if (!rc) {
+        t->unsynced = true;
+        q->files_to = first_start;
+    }
     free(starts);
     free(dir);
     return rc;
 }
 
-/* Is there anything but zeros shortly behind the cut? Unsynced writes are recent, hence short. */
-static int has_stale_bytes(struct queue_table *t, struct fs_file *f, int64_t from, bool *out, struct err *e)
+/* Is there anything but zeros in the `look` bytes from `from` on? Unsynced writes are recent, hence short. */
+static int has_stale_bytes(struct queue_table *t, struct fs_file *f, int64_t from, size_t look, bool *out,
+                           struct err *e)
 {
-    const ssize_t n = t->fs->pread(f, t->scratch, STALE_LOOK, from, e);
+    const ssize_t n = t->fs->pread(f, t->scratch, look, from, e);
     if (n < 0)
         return (int)n;
-    *out = false;
-    for (ssize_t i = 0; i < n && !*out; i++)
-        *out = t->scratch[i] != 0;
+    *out = n > 0 && (t->scratch[0] || memcmp(t->scratch, t->scratch + 1, (size_t)n - 1));
     return 0;
 }
 
@@ -177,16 +187,15 @@ static int zero_behind(struct store_queue *q, int64_t pos, struct err *e)
     const int64_t start = pos / t->file_size * t->file_size;
     struct queue_fd *fd;
     bool stale = false;
-    int rc = queue_fd_get(q, start, false, &fd, e);
+    int rc = start < q->files_to ? queue_fd_get(q, start, CREATE_NOT, &fd, e) : E_NOTFOUND;
     if (rc)
         return rc == E_NOTFOUND ? 0 : rc;
-    rc = has_stale_bytes(t, fd->f, pos - start, &stale, e);
+    rc = has_stale_bytes(t, fd->f, pos - start, STALE_LOOK, &stale, e);
     if (!rc && stale) {
         rc = t->fs->truncate(fd->f, pos - start, e);
         if (!rc)
             rc = t->fs->truncate(fd->f, t->file_size, e);
-        if (!rc)
-            rc = t->fs->sync(fd->f, e);
+        t->unsynced = true;
     }
     queue_fd_put(q, fd);
     return rc;
@@ -206,9 +215,13 @@ static void forget_from(struct store_queue *q, int64_t offset)
 int queue_cut(struct store_queue *q, int64_t offset, struct err *e)
 {
     const int64_t file_size = q->table->file_size, pos = offset * CQ_UNIT_SIZE;
+    if (q->probe && offset > q->min)
+        q->probe->last_there = false;
+    else
+        forget_probe(q);
     forget_from(q, offset);
-    int rc = remove_files_from(q, (pos + file_size - 1) / file_size * file_size, e);
-    if (!rc && pos % file_size)
+    int rc = remove_files_from(q, (pos / file_size + 1) * file_size, e);
+    if (!rc)
         rc = zero_behind(q, pos, e);
     return rc ? err_wrap(e, rc, "cut consume queue " SLICE_FMT "-%d", SLICE_ARG(queue_topic(q)), q->id) : 0;
 }
@@ -217,6 +230,9 @@ int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
                    bool (*record_there)(struct store_queue *q, const struct queue_unit *u), struct err *e)
 {
     int64_t end;
+    const struct queue_probe *p = q->probe;
+    if (p && p->clean && p->last_there && is_before(&p->last, phys_offset))
+        return 0;
     int rc = bisect(q, q->min, q->max, is_before, phys_offset, &end, e);
     while (!rc && end > q->min) {
         struct queue_unit u;
@@ -233,7 +249,7 @@ static int fill_blank(struct store_queue *q, int64_t start, int64_t bytes, struc
 {
     struct queue_table *t = q->table;
     struct queue_fd *fd;
-    int rc = queue_fd_get(q, start, true, &fd, e);
+    int rc = queue_fd_get(q, start, CREATE_SYNCED, &fd, e);
     if (rc)
         return rc;
     const int64_t most = BLANK_CHUNK / CQ_UNIT_SIZE * CQ_UNIT_SIZE, chunk = bytes < most ? bytes : most;
@@ -250,6 +266,7 @@ static int fill_blank(struct store_queue *q, int64_t start, int64_t bytes, struc
 int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e)
 {
     const int64_t pos = offset * CQ_UNIT_SIZE, start = pos / q->table->file_size * q->table->file_size;
+    forget_probe(q);
     set_range(q, offset, offset);
     q->files_from = start;
     int rc = remove_files_from(q, 0, e);
@@ -264,6 +281,8 @@ int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e)
     int64_t min, max;
     queue_range(q, &min, &max);
     if (min == max)
+        return 0;
+    if (q->probe && !is_expired(&q->probe->first, log_min))
         return 0;
     int rc = queue_unit_at(q, min, &u, e);
     if (rc || !is_expired(&u, log_min))
@@ -345,7 +364,7 @@ static int names_list(struct fs *fs, const char *dir, struct names *s, struct er
 }
 
 struct run { /* the files of one queue that can be used: [first, first + n * file_size) */
-    int64_t first;
+    int64_t first, files_to; /* files_to: behind the last file, usable or not */
     int n;
     bool damaged, suspect;
 };
@@ -410,6 +429,7 @@ static int judge_files(struct queue_table *t, const char *dir, bool clean, struc
         return rc;
     bool stop = false;
     run->first = n ? starts[0] : 0;
+    run->files_to = n ? starts[n - 1] + t->file_size : 0;
     for (int i = 0; i < n && !rc && !stop; i++)
         rc = judge_file(t, dir, starts, i, n, clean, run, &stop, e);
     free(starts);
@@ -430,6 +450,31 @@ static int find_end(struct store_queue *q, const struct run *run, struct err *e)
     }
     set_range(q, first, end);
     return 0;
+}
+
+/* What recovery asks of most queues, read while the file is open anyway. */
+static int probe(struct store_queue *q, struct err *e)
+{
+    if (q->min == q->max)
+        return 0;
+    struct queue_table *t = q->table;
+    struct queue_probe p = {0};
+    int rc = queue_unit_at(q, q->min, &p.first, e);
+    if (!rc)
+        rc = queue_unit_at(q, q->max - 1, &p.last, e);
+    struct queue_fd *fd;
+    const int64_t pos = q->max * CQ_UNIT_SIZE, start = pos / t->file_size * t->file_size;
+    bool stale = false;
+    if (!rc && start < q->files_to && !(rc = queue_fd_get(q, start, CREATE_NOT, &fd, e))) {
+        /* To the end of the page: what is behind it would have to be read in for every queue. */
+        rc = has_stale_bytes(t, fd->f, pos - start, (size_t)(PAGE - pos % PAGE), &stale, e);
+        queue_fd_put(q, fd);
+    }
+    p.clean = !stale;
+    q->probe = rc ? NULL : malloc(sizeof p);
+    if (q->probe)
+        *q->probe = p;
+    return rc; /* without memory for it recovery reads again */
 }
 
 static int load_queue(struct queue_table *t, const char *topic_dir, struct slice topic, const char *id_name,
@@ -453,9 +498,12 @@ static int load_queue(struct queue_table *t, const char *topic_dir, struct slice
         q->files_from = run.first;
         q->damaged = run.damaged;
         q->suspect = run.suspect;
+        q->files_to = run.files_to;
         rc = remove_files_from(q, run.first + (int64_t)run.n * t->file_size, e);
         if (!rc)
             rc = find_end(q, &run, e);
+        if (!rc)
+            rc = probe(q, e);
     }
     if (q)
         queue_unref(q);
@@ -486,7 +534,12 @@ static int load_topic(struct queue_table *t, const char *name, bool clean, struc
 int queue_table_load(struct queue_table *t, bool clean, struct err *e)
 {
     struct names topics;
-    int rc = names_list(t->fs, t->dir, &topics, e);
+    t->unsynced = !clean; /* an open that failed may have left names */
+    int rc = fs_mkdirs(t->fs, t->dir, e);
+    if (!rc)
+        rc = t->fs->open(t->fs, t->dir, FS_READ, &t->dir_file, e);
+    if (!rc)
+        rc = names_list(t->fs, t->dir, &topics, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < topics.n && !rc; i++)

@@ -9,9 +9,21 @@
  * leaves the list. A step handles ROUND_BATCH queues, so that shutdown and tests need not wait for
  * 80,000.
  *
- * Failure modes: a queue cannot be written: it stays dirty, the checkpoint stays where it was (so the
- * next recovery makes these units again), the next round tries again. Units that pile up in memory
- * are bounded: at UNWRITTEN_MAX the store turns FAILED rather than eat the machine.
+ * What a round writes: queues with flushConsumeQueueLeastPages pages of new units, or whose file is
+ * full. A thorough round writes every unit, and only that moves the checkpoint. It comes every
+ * flushConsumeQueueThoroughInterval; when the log grew by a quarter of a file since the last one, for
+ * so much more would a recovery read; and when UNWRITTEN_EAGER units wait in memory.
+ *
+ * Syncs. A new queue costs four (two directories, a name, its units), each half a millisecond and
+ * more. From SYNC_TOGETHER queues in a batch on, names and units are only written, and one sync of the
+ * file system makes them durable together. It writes what others have dirty there, too, which is why
+ * few queues are synced one by one.
+ *
+ * Failure modes: a queue cannot be written, or the common sync fails: the queues stay dirty with their
+ * units in memory, the checkpoint stays where it was (so the next recovery makes these units again),
+ * the next round tries again; after a failed common sync with another one, since names may be missing.
+ * Units that pile up in memory are bounded: at QUEUE_UNWRITTEN_MAX the store turns FAILED rather than eat
+ * the machine.
  *
  * Invariants: 1. a queue is on `dirty` or `round` exactly while q->dirty; 2. the checkpoint's queue
  * time covers only units that were synced; 3. files of a deleted topic are removed and its queues
@@ -23,8 +35,8 @@
 #include "base/log.h"
 #include "proto/names.h"
 
-enum { ROUND_BATCH = 256, SCRATCH_SIZE = 64 * 1024, KEY_MAX = MESSAGE_TOPIC_LONG_MAX + 4 };
-#define UNWRITTEN_MAX INT64_C(4194304) /* units: 80 MiB */
+enum { ROUND_BATCH = 1024, SYNC_TOGETHER = 32, SCRATCH_SIZE = 64 * 1024, KEY_MAX = MESSAGE_TOPIC_LONG_MAX + 4 };
+#define UNWRITTEN_EAGER (QUEUE_UNWRITTEN_MAX / 4)
 
 int queue_table_init(struct queue_table *t, struct store *st, struct err *e)
 {
@@ -34,7 +46,7 @@ int queue_table_init(struct queue_table *t, struct store *st, struct err *e)
     list_init(&t->dirty);
     list_init(&t->round);
     list_init(&t->lru);
-    t->dir = path_join(st->root, "consumequeue");
+    t->dir = slice_dup(slice_str(st->places.path[PLACE_QUEUES]));
     t->map = map_new();
     t->scratch = malloc(SCRATCH_SIZE);
     if (!t->dir || !t->map || !t->scratch)
@@ -76,6 +88,8 @@ static void free_value(void *value)
 
 void queue_table_fini(struct queue_table *t)
 {
+    if (t->dir_file)
+        t->fs->close(t->dir_file);
     forget_list(&t->dirty);
     forget_list(&t->round);
     map_free(t->map, free_value);
@@ -173,20 +187,96 @@ static bool retire(struct store_queue *q)
     return idle;
 }
 
-static int flush_one(struct store_queue *q, struct err *e)
+static bool is_due(struct store_queue *q)
 {
-    if (retire(q)) {
-        queue_unref(q);
-        return 0;
+    const struct queue_table *t = q->table;
+    uv_mutex_lock(&q->lock);
+    const int64_t from = q->written * CQ_UNIT_SIZE, to = q->max * CQ_UNIT_SIZE;
+    uv_mutex_unlock(&q->lock);
+    return to - from >= (int64_t)t->st->o.cq_flush_least_pages * PAGE ||
+           from / t->file_size != to / t->file_size;
+}
+
+/* Moves up to ROUND_BATCH queues with something to write from one list to the other. Returns how many. */
+static int choose(struct queue_table *t, struct list *from, bool all, struct list *batch)
+{
+    int n = 0;
+    struct list *l;
+    for (int i = 0; i < ROUND_BATCH && (l = list_pop_front(from)); i++) {
+        struct store_queue *q = LIST_ENTRY(l, struct store_queue, dirty_link);
+        if (retire(q)) {
+            queue_unref(q);
+        } else if (!all && !is_due(q)) {
+            t->round_left = true;
+            keep_dirty(q);
+        } else {
+            list_push_back(batch, l);
+            n++;
+        }
     }
-    const int rc = queue_flush(q, e);
-    keep_dirty(q);
+    return n;
+}
+
+static int sync_everything(struct queue_table *t, struct err *e)
+{
+    const int rc = t->fs->sync_all(t->dir_file, e);
+    if (!rc)
+        t->unsynced = false;
     return rc;
+}
+
+static int write_batch(struct list *batch, bool sync, struct err *e)
+{
+    int rc = 0;
+    LIST_FOREACH(l, batch) {
+        struct err one;
+        const int failed = queue_write(LIST_ENTRY(l, struct store_queue, dirty_link), sync, &one);
+        if (failed && !rc) {
+            rc = failed;
+            if (e)
+                *e = one;
+        }
+    }
+    return rc;
+}
+
+/* Writes a batch from the list; `all`: whether or not it is due. Every queue is tried, the first error
+ * comes back. */
+static int flush_batch(struct queue_table *t, struct list *from, bool all, struct err *e)
+{
+    struct list batch;
+    list_init(&batch);
+    const bool together = choose(t, from, all, &batch) >= SYNC_TOGETHER || t->unsynced;
+    struct err second;
+    const int rc = write_batch(&batch, !together, e);
+    const int sync_rc = together ? sync_everything(t, rc ? &second : e) : 0;
+    for (struct list *l; (l = list_pop_front(&batch));) {
+        struct store_queue *q = LIST_ENTRY(l, struct store_queue, dirty_link);
+        if (together && !sync_rc)
+            queue_mark_written(q);
+        keep_dirty(q);
+    }
+    return rc ? rc : sync_rc;
+}
+
+static bool is_thorough(struct queue_table *t, int64_t now, int64_t wrote)
+{
+    const struct store *st = t->st;
+    return t->thorough_due || now - t->thorough_ms >= st->o.cq_flush_thorough_ms ||
+           wrote - t->thorough_wrote >= st->log.file_size / 4 ||
+           atomic_load(&t->unwritten) > UNWRITTEN_EAGER || atomic_load(&st->closing);
 }
 
 static void begin_round(struct queue_table *t)
 {
-    t->round_failed = false;
+    const int64_t now = clock_mono(t->st->clock), wrote = atomic_load(&t->st->log.wrote);
+    t->round_thorough = is_thorough(t, now, wrote);
+    if (t->round_thorough) {
+        t->thorough_ms = now;
+        t->thorough_wrote = wrote;
+        t->thorough_due = false;
+    }
+    t->round_failed = t->round_left = false;
     /* Read before the lists: units of records up to this time are in queues on the lists by now. */
     t->round_ts = atomic_load(&t->st->vis.ts);
     t->round_physic_ts = atomic_load(&t->st->log.flushed_ts);
@@ -199,11 +289,12 @@ static void end_round(struct queue_table *t)
 {
     struct err e;
     if (!t->round_failed) {
-        if (checkpoint_save(t->st, t->round_physic_ts, t->round_ts, &e))
+        if (!t->round_left && checkpoint_save(t->st, t->round_physic_ts, t->round_ts, &e))
             LOGW("store.checkpoint", "text=\"%s\"", e.text);
         return;
     }
-    if (atomic_load(&t->unwritten) > UNWRITTEN_MAX)
+    t->thorough_due |= t->round_thorough;
+    if (atomic_load(&t->unwritten) > QUEUE_UNWRITTEN_MAX)
         store_fail_mark(t->st, "consume queue files cannot be written");
 }
 
@@ -213,14 +304,9 @@ bool queue_table_flush_step(struct queue_table *t)
     uv_mutex_lock(&t->io_lock);
     if (list_empty(&t->round))
         begin_round(t);
-    for (int i = 0; i < ROUND_BATCH; i++) {
-        struct list *l = list_pop_front(&t->round);
-        if (!l)
-            break;
-        if (flush_one(LIST_ENTRY(l, struct store_queue, dirty_link), &e)) {
-            LOGW("store.cq.flush", "text=\"%s\"", e.text);
-            t->round_failed = true;
-        }
+    if (flush_batch(t, &t->round, t->round_thorough, &e)) {
+        LOGW("store.cq.flush", "text=\"%s\"", e.text);
+        t->round_failed = true;
     }
     const bool more = !list_empty(&t->round);
     if (!more)
@@ -241,15 +327,12 @@ int queue_table_flush_all(struct queue_table *t, struct err *e)
     uv_mutex_unlock(&t->dirty_lock);
     for (struct list *l; (l = list_pop_front(&t->round));)
         list_push_back(&all, l);
-    for (struct list *l; (l = list_pop_front(&all));) {
-        struct err one;
-        const int failed = flush_one(LIST_ENTRY(l, struct store_queue, dirty_link), &one);
-        if (failed && !rc) {
-            rc = failed;
-            if (e)
-                *e = one;
-        }
-    }
+    while (!list_empty(&all) && !rc)
+        rc = flush_batch(t, &all, true, e);
+    if (!rc && t->unsynced)
+        rc = sync_everything(t, e);
+    for (struct list *l; (l = list_pop_front(&all));)
+        keep_dirty(LIST_ENTRY(l, struct store_queue, dirty_link));
     uv_mutex_unlock(&t->io_lock);
     return rc;
 }

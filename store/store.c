@@ -15,6 +15,7 @@
  *   <root>/consumequeue/ queue.c
  *   <root>/index/        index.c
  *   <root>/indexCheckpoint  index_state.c
+ *   <root>/storePlaces   places.c, when one of these lies elsewhere
  *
  * Threads: flusher (flush_step), cq flusher (cq_flush_step), allocator (allocate_step), indexer
  * (index_step), space watch (space_step), cleaner (clean_step), and in FLUSH_SYNC the deadline watch
@@ -51,6 +52,8 @@ void store_opts_defaults(struct store_opts *o)
         .flush_least_pages = 4,
         .flush_thorough_ms = 10000,
         .cq_flush_interval_ms = 1000,
+        .cq_flush_least_pages = 2,
+        .cq_flush_thorough_ms = 60000,
         .sync_flush_timeout_ms = 5000,
         .max_message_size = 4 * 1024 * 1024,
         .transfer_count_max = 32,
@@ -99,6 +102,8 @@ static int check_opts(const struct store_opts *o, struct err *e)
         {"flushCommitLogLeastPages", o->flush_least_pages, 0, INT32_MAX},
         {"flushCommitLogThoroughInterval", o->flush_thorough_ms, 0, INT64_MAX},
         {"flushIntervalConsumeQueue", o->cq_flush_interval_ms, 1, INT32_MAX},
+        {"flushConsumeQueueLeastPages", o->cq_flush_least_pages, 0, INT32_MAX},
+        {"flushConsumeQueueThoroughInterval", o->cq_flush_thorough_ms, 0, INT64_MAX},
         {"syncFlushTimeout", o->sync_flush_timeout_ms, 1, INT32_MAX},
         {"maxMessageSize", o->max_message_size, 1, INT32_MAX - RECORD_SLACK},
         {"maxTransferCountOnMessageInMemory", o->transfer_count_max, 1, INT32_MAX},
@@ -178,41 +183,50 @@ static int take_lock(struct store *st, struct err *e)
     return rc;
 }
 
+/* Makes the coming or going of a name durable. */
+static int sync_name(struct store *st, const char *path, struct err *e)
+{
+    const char *const slash = strrchr(path, '/');
+    char *const dir = slash ? slice_dup(slice_of(path, slash == path ? 1 : (size_t)(slash - path)))
+                            : slice_dup(slice_str("."));
+    const int rc = dir ? st->fs->dirsync(st->fs, dir, e) : err_set(e, E_NOMEM, "sync %s", path);
+    free(dir);
+    return rc;
+}
+
 /* Creates `abort`; *clean tells whether it was absent. */
 static int mark_running(struct store *st, bool *clean, struct err *e)
 {
     struct fs_stat was;
     struct fs_file *f;
-    char *path = path_join(st->root, "abort"), pid[24];
-    if (!path)
-        return err_set(e, E_NOMEM, "open store");
+    const char *const path = st->places.path[PLACE_ABORT], *const old = st->places.old_abort;
+    char pid[24];
     int rc = st->fs->stat(st->fs, path, &was, NULL);
-    if (rc && rc != E_NOTFOUND) {
-        rc = err_set(e, rc, "stat %s: %s", path, err_text(rc));
-        free(path);
-        return rc;
-    }
+    if (rc == E_NOTFOUND && old)
+        rc = st->fs->stat(st->fs, old, &was, NULL);
+    if (rc && rc != E_NOTFOUND)
+        return err_set(e, rc, "stat %s: %s", path, err_text(rc));
     *clean = rc == E_NOTFOUND;
     const int n = snprintf(pid, sizeof pid, "%ld", (long)getpid());
     rc = st->fs->open(st->fs, path, FS_WRITE | FS_CREATE | FS_TRUNC, &f, e);
-    free(path);
     if (rc)
         return rc;
     rc = fs_write(f, st->fs, pid, (size_t)n, 0, e);
+    if (rc == E_NOSPC) /* the name is what counts, the number is for people */
+        rc = 0;
     if (!rc)
         rc = st->fs->sync(f, e);
     st->fs->close(f);
-    return rc ? rc : st->fs->dirsync(st->fs, st->root, e);
+    if (!rc)
+        rc = sync_name(st, path, e);
+    return rc ? rc : places_lock_abort(st, e);
 }
 
 static int mark_stopped(struct store *st, struct err *e)
 {
-    char *path = path_join(st->root, "abort");
-    if (!path)
-        return err_set(e, E_NOMEM, "close store");
-    int rc = st->fs->unlink(st->fs, path, e);
-    free(path);
-    return rc ? rc : st->fs->dirsync(st->fs, st->root, e);
+    const char *const path = st->places.path[PLACE_ABORT];
+    const int rc = st->fs->unlink(st->fs, path, e);
+    return rc ? rc : sync_name(st, path, e);
 }
 
 /* ---- open ---- */
@@ -264,27 +278,35 @@ static int open_recovered(struct store *st, struct store_recovery *found, struct
         rc = queue_table_load(&st->queues, found->clean, e);
     if (!rc)
         rc = recover(st, found, e);
+    if (!rc && (st->places.moved[PLACE_LOG] || st->places.moved[PLACE_INDEX]))
+        rc = index_forget(&st->index, e);
+    if (!rc)
+        rc = places_settle(st, e);
     if (!rc) {
         retention_init(st);
-        index_start(&st->index, found->clean);
-        rc = start_workers(st, e);
+        rc = index_start(&st->index, found->clean, e);
     }
-    return rc;
+    return rc ? rc : start_workers(st, e);
 }
 
 static int open_parts(struct store *st, struct store_recovery *found, struct err *e)
 {
     const int64_t began = clock_mono(st->clock);
-    int rc = fs_mkdirs(st->fs, st->root, e);
+    int rc = places_init(st, &st->o, e);
+    if (!rc)
+        rc = fs_mkdirs(st->fs, st->root, e);
     if (!rc)
         rc = take_lock(st, e);
     if (rc)
         return rc;
-    rc = mark_running(st, &found->clean, e);
+    rc = places_claim(st, e);
+    if (!rc)
+        rc = mark_running(st, &found->clean, e);
     if (rc)
         goto err_lock;
+    st->o.commitlog_dir = st->places.path[PLACE_LOG];
     rc = commitlog_init(&st->log, &st->o, e);
-    st->o.commitlog_dir = NULL; /* the caller's string; log.dir is ours */
+    st->log.lock_files = st->places.relocated[PLACE_LOG];
     if (rc)
         goto err_lock;
     rc = visibility_init(&st->vis, e);
@@ -343,6 +365,7 @@ int store_open(struct store **out, const struct store_opts *o, struct store_reco
     return 0;
 
 err_fail_lock:
+    places_fini(st);
     uv_mutex_destroy(&st->fail_lock);
 err_opts:
     free_opts(st);
@@ -387,6 +410,7 @@ int store_close(struct store *st, struct err *e)
     fs->close(st->checkpoint_file);
     fs->close(st->lock_file);
     uv_mutex_destroy(&st->fail_lock);
+    places_fini(st);
     free_opts(st);
     free(st);
     return rc;

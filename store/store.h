@@ -39,6 +39,10 @@ struct store_progress {
 struct store_opts {        /* keys as in broker.conf; strings are copied */
     const char *root_dir;         /* storePathRootDir */
     const char *commitlog_dir;    /* storePathCommitLog; NULL = root/commitlog */
+    const char *consumequeue_dir; /* storePathConsumeQueue; NULL = root/consumequeue */
+    const char *index_dir;        /* storePathIndex; NULL = root/index */
+    const char *checkpoint_path;  /* storeCheckpoint; NULL = root/checkpoint */
+    const char *abort_path;       /* abortFile; NULL = root/abort */
     int64_t commitlog_file_size;  /* mappedFileSizeCommitLog */
     int64_t cq_file_size;         /* mappedFileSizeConsumeQueue, rounded up to 20 */
     enum flush_mode flush_mode;   /* flushDiskType */
@@ -46,6 +50,8 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t flush_least_pages;    /* flushCommitLogLeastPages */
     int64_t flush_thorough_ms;    /* flushCommitLogThoroughInterval */
     int64_t cq_flush_interval_ms; /* flushIntervalConsumeQueue */
+    int32_t cq_flush_least_pages; /* flushConsumeQueueLeastPages */
+    int64_t cq_flush_thorough_ms; /* flushConsumeQueueThoroughInterval */
     int64_t sync_flush_timeout_ms; /* syncFlushTimeout */
     int32_t max_message_size;     /* maxMessageSize: of the body; a record may be 64 KiB larger */
     int32_t transfer_count_max;   /* maxTransferCountOnMessageInMemory */

@@ -16,6 +16,7 @@
 #include "store/store.h"
 
 enum {
+    PAGE = 4096, /* of flush*LeastPages */
     RECORD_SLACK = 64 * 1024 /* what a record may be larger than maxMessageSize */
 };
 
@@ -41,12 +42,36 @@ int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_US
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
 
+/* ---- places.c: where the parts lie ---- */
+
+enum place { PLACE_LOG, PLACE_QUEUES, PLACE_INDEX, PLACE_CHECKPOINT, PLACE_ABORT, PLACE_N };
+enum { PLACES_ID_LEN = 32 };
+#define PLACES_FILE "storePlaces"
+
+struct places {
+    char *path[PLACE_N];
+    bool relocated[PLACE_N]; /* not where it usually is */
+    bool moved[PLACE_N];     /* not where it was last time */
+    bool recorded;           /* PLACES_FILE exists */
+    char id[PLACES_ID_LEN + 1];
+    char *old_abort;         /* where the abort file was, when it moved */
+    struct fs_file *locks[PLACE_N];
+};
+/* The paths, checked against each other. E_INVAL. */
+int places_init(struct store *st, const struct store_opts *o, struct err *e) HP_MUST_USE;
+void places_fini(struct store *st); /* also after a failed init */
+/* With the root locked: finds out what moved, marks and locks what is relocated. E_DENIED, E_LOCKED. */
+int places_claim(struct store *st, struct err *e) HP_MUST_USE;
+int places_lock_abort(struct store *st, struct err *e) HP_MUST_USE; /* once it is there */
+int places_settle(struct store *st, struct err *e) HP_MUST_USE; /* recovery is on disk: remembers the paths */
+
 /* ---- commitlog.c: the sequence of files ---- */
 
 struct commitlog {
     struct fs *fs;
     char *dir;
     int64_t file_size;
+    bool lock_files; /* it lies outside of the root, whose lock does not cover it */
 
     uv_rwlock_t files_lock; /* guards the next three */
     struct store_file **files;
@@ -112,10 +137,19 @@ struct store_queue {
     struct list fds;        /* fds.lock: open files of this queue */
     bool has_dir;           /* io_lock */
     int64_t files_from;     /* io_lock: start byte of the oldest file */
+    int64_t files_to;       /* io_lock: no file begins at this byte or behind */
+    int64_t flushing;       /* io_lock: units below are in the files, perhaps not synced yet */
+    struct queue_probe *probe; /* recovery: what loading saw; NULL when it no longer holds */
     bool damaged;           /* recovery: the files cannot be complete */
     bool suspect;           /* recovery: the last file was empty, as after a crash, or after a loss */
     uint16_t topic_n;
     char topic[];
+};
+
+struct queue_probe { /* a queue that is not empty, as its files are */
+    struct queue_unit first, last;
+    bool clean;      /* nothing but zeros shortly behind the last unit */
+    bool last_there; /* the last unit's record was found in the log */
 };
 
 struct queue_fd { /* an open consume queue file in the cache */
@@ -138,7 +172,13 @@ struct queue_table {
     uv_mutex_t io_lock; /* held while a queue's files are written or removed */
     struct list round;  /* io_lock: queues of the running flush round */
     bool round_failed;  /* io_lock */
+    bool round_thorough; /* io_lock: every unit is written, however few a queue has */
+    bool round_left;    /* io_lock: a queue was left for a later round */
+    bool thorough_due;  /* io_lock: the last thorough round failed */
     int64_t round_ts, round_physic_ts;
+    int64_t thorough_ms, thorough_wrote; /* io_lock: when, and at which end of the log, one began */
+    struct fs_file *dir_file; /* the directory: the file system is synced through it */
+    bool unsynced;      /* io_lock: names or cuts that only a sync of everything makes durable */
     char *scratch;      /* io_lock: FLUSH_CHUNK bytes */
     uv_mutex_t fds_lock; /* guards lru, fd_n and every queue's fds */
     struct list lru;
@@ -161,13 +201,18 @@ int queue_add(struct store_queue *q, const struct queue_unit *u) HP_MUST_USE;
 int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
 int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e) HP_MUST_USE;
 void queue_range(struct store_queue *q, int64_t *min, int64_t *max);
-/* Writes and syncs what is not in files yet. Under io_lock. */
-int queue_flush(struct store_queue *q, struct err *e) HP_MUST_USE;
+/* Writes what is not in files yet, up to q->flushing. `sync`: durably, otherwise the caller syncs the
+ * file system and calls queue_mark_written. Under io_lock. */
+int queue_write(struct store_queue *q, bool sync, struct err *e) HP_MUST_USE;
+void queue_mark_written(struct store_queue *q); /* what queue_write wrote is synced */
 /* Frees the memory of units that are in files. Returns false when there are others. */
 bool queue_release_tail(struct store_queue *q);
 
 /* queue_files.c: files of queues, opened through a bounded cache */
-int queue_fd_get(struct store_queue *q, int64_t start, bool create, struct queue_fd **out, struct err *e) HP_MUST_USE;
+enum queue_create { CREATE_NOT, CREATE_UNSYNCED /* its names are durable after a sync of everything */,
+                    CREATE_SYNCED };
+int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
+                 struct err *e) HP_MUST_USE;
 void queue_fd_put(struct store_queue *q, struct queue_fd *fd);
 void queue_fd_drop(struct store_queue *q, int64_t start); /* its file is removed */
 void queue_fds_close(struct store_queue *q);
@@ -184,8 +229,9 @@ int queue_open(struct queue_table *t, struct slice topic, int32_t id, struct sto
                struct err *e) HP_MUST_USE;
 void queue_mark_dirty(struct store_queue *q); /* under q->lock */
 /* One bounded part of a flush round. True when the round is not over. */
+#define QUEUE_UNWRITTEN_MAX INT64_C(4194304) /* units in memory, 80 MiB: more is an error */
 bool queue_table_flush_step(struct queue_table *t);
-/* A whole round without the checkpoint. */
+/* Everything, without the checkpoint; cuts of recovery become durable, too. */
 int queue_table_flush_all(struct queue_table *t, struct err *e) HP_MUST_USE;
 
 /* ---- queue_load.c: what recovery does with queue files ---- */
@@ -218,7 +264,8 @@ struct visibility {
     struct pending *ring;
     size_t head, n, cap; /* cap is a power of two */
     struct list waiters; /* appends that wait for the flush, by end_offset */
-    _Atomic int64_t offset; /* records below are visible */
+    _Atomic int64_t readable; /* records below may be read by their place: moves before their units come */
+    _Atomic int64_t offset; /* records below are visible: moves when all their units are there */
     _Atomic int64_t ts;     /* every unit of a record with a store time up to this is in its queue */
 };
 
@@ -255,7 +302,7 @@ struct retention {
     bool watch_blind;          /* watch only: the last look failed */
     /* the cleaner's */
     int64_t next_ms;           /* monotonic: nothing to do before */
-    int64_t age_from_ms;       /* monotonic: nothing goes by age before */
+    _Atomic int64_t age_from_ts; /* wall time: nothing goes by age before; in the checkpoint too */
     int budget;                /* log files that the running round may still remove */
     bool in_round;
     int64_t held_told;         /* start of the held file that was reported */
@@ -266,6 +313,8 @@ struct retention {
     struct store_queue **todo; /* references */
     size_t todo_n, todo_i;
 };
+/* In recovery, before the checkpoint is written: whether age can be trusted, given the newest record. */
+void retention_judge_age(struct store *st, int64_t newest_ts);
 void retention_init(struct store *st); /* looks at the disk once */
 void retention_fini(struct store *st);
 bool space_step(void *st);
@@ -330,7 +379,10 @@ struct index {
 };
 
 int index_init(struct index *ix, struct store *st, struct err *e) HP_MUST_USE;
-void index_start(struct index *ix, bool clean); /* after recovery */
+/* After recovery, before the first append. E_IO, E_NOMEM, E_NOSPC: a state that is ahead of the log could
+ * not be put right. */
+int index_start(struct index *ix, bool clean, struct err *e) HP_MUST_USE;
+int index_forget(struct index *ix, struct err *e) HP_MUST_USE; /* before index_start: it is built anew */
 void index_close(struct index *ix); /* saves; answers what waits */
 void index_fini(struct index *ix);
 enum { INDEX_IDLE_MS = 20 };
@@ -362,6 +414,7 @@ struct store {
     struct fs *fs;
     const struct clock *clock;
     struct fs_file *lock_file, *checkpoint_file;
+    struct places places;
     struct commitlog log;
     struct visibility vis;
     struct queue_table queues;

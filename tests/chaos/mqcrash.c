@@ -1,429 +1,395 @@
-/* mqcrash: kill -9 of a real broker under load at random instants, and the account afterwards.
+/* mqcrash: kill -9 of a real broker at random instants, and the account afterwards (R1).
  *
- * A cycle: start mqbroker on the same directory, check everything that is new in the log, send on
- * several connections with many requests in flight, kill the broker at a random instant (sometimes a
- * second time while it recovers). The account, over all cycles together:
- *   lost      an acknowledged message that cannot be read, or not at the queue offset it was told
- *   invented  a message that was never sent, is stored twice, or whose bytes differ
- *   gaps      a queue whose offsets are not 0, 1, 2, ... as read
- *   disorder  messages of one connection in one queue out of the order they were sent in
- * All four must be 0. Sends without an answer may be there or not.
+ * A cycle: start mqbroker on the same directory, check everything, send from lanes of every kind
+ * (load.h), and end it at a random instant:
+ *   6 of 10  kill -9 under load
+ *   2 of 10  the same, and once or twice more while it recovers
+ *   2 of 10  SIGTERM under load, then kill -9 at a random instant of the orderly stop, unless it has
+ *            ended by then
+ * After each start: all new messages are read and judged (account.h: lost, invented, gaps, disorder);
+ * acknowledged messages with keys are found by key; acknowledged topics are there; a consumer offset
+ * is not behind what a start before had found on disk, not beyond what was ever committed, and after an
+ * orderly stop exactly what was acknowledged last.
+ * Every --store-cycles cycles everything is read once more from the beginning, the broker stops in
+ * order, and a new store begins, so that any number of cycles fits a disk.
  *
- * Every message is a function of its sequence number (length 16..4111 bytes, content by a seeded
- * generator), so that the reader recomputes it. Randomness comes from one seed, printed at the start.
- * Nothing here is shared with the client library. */
-#include <errno.h>
+ * Randomness comes from one seed, which is printed. Exit code 0: nothing found; 1: the finding is on
+ * stderr, the directory stays; 2: the test itself could not be made. */
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/rng.h"
-#include "bench/wire.h"
+#include "tests/chaos/broker.h"
+#include "tests/chaos/load.h"
 
-enum { QUEUES = 8, CONNECTIONS = 4, INFLIGHT = 32, BODY_MIN = 32, BODY_SPAN = 4096 };
-enum { READY_MS = 60000, LOAD_MIN_MS = 40, LOAD_SPAN_MS = 600 };
-#define TOPIC "CrashLoop"
+enum { LOAD_MIN_MS = 40, LOAD_SPAN_MS = 600, STOP_SPAN_MS = 60, KEYS_LOOKED_UP = 16, KEY_WAIT_MS = 20000 };
 
 static const struct clock *const clk = &clock_system;
+static const enum lane_kind lanes[] = {LANE_PIPELINE, LANE_PIPELINE, LANE_SINGLE, LANE_BATCH,
+                                       LANE_TX,       LANE_CONSUMER, LANE_ADMIN};
+enum { LANES = sizeof lanes / sizeof *lanes };
 
-struct told {      /* what an acknowledgement promised */
-    int32_t queue; /* -1: not acknowledged */
-    int64_t offset;
-};
-
-struct sender {
-    int fd;
-    char in[64 * 1024];
-    size_t in_n;
-    struct buf out;
-    size_t out_at;
-    int inflight;
+struct totals {
+    int64_t under_load, starting, stopping, orderly; /* ends */
+    int64_t sent, acked, stored, keys, topics;
 };
 
 struct crash {
-    const char *broker, *dir, *flush;
+    struct chaos_broker broker;
+    const char *flush;
     uint64_t seed;
-    int cycles;
+    int cycles, store_cycles, cycle;
     struct rng rng;
-    pid_t pid;
-    struct host host;
-    struct sender senders[CONNECTIONS];
-    struct told *told; /* by sequence number */
-    unsigned char *seen;
-    int64_t next_seq, seq_max;
-    int64_t read_to[QUEUES]; /* read and checked below */
-    int64_t last_seq[QUEUES][CONNECTIONS];
-    int64_t acked, stored, lost, invented, gaps, disorder;
-    int current_queue;
+    struct account account;
+    struct load load;
+    int64_t floor[ACCOUNT_QUEUES]; /* consumer offsets as found after the last start */
+    bool orderly;                  /* how the broker ended last */
+    int64_t other;                 /* findings that are no messages */
+    struct totals t;
 };
 
-static _Noreturn void fail(const char *what, const char *detail)
+static int64_t findings(const struct crash *c)
 {
-    fprintf(stderr, "mqcrash: %s: %s\n", what, detail);
-    exit(1);
+    return account_findings(&c->account) + c->load.findings + c->other;
 }
 
-/* --- the broker process --- */
+/* ---- after a start ---- */
 
-static void write_conf(const struct crash *c)
+static void check_offsets(struct crash *c, int fd)
 {
-    char path[512];
-    snprintf(path, sizeof path, "%s/broker.conf", c->dir);
-    FILE *f = fopen(path, "w");
-    if (f == NULL)
-        fail(path, strerror(errno));
-    fprintf(
-        f,
-        "brokerName=crash\nbrokerIP1=127.0.0.1\nlistenPort=0\nstorePathRootDir=%s/store\n"
-        "flushDiskType=%s\nmappedFileSizeCommitLog=33554432\nmappedFileSizeConsumeQueue=200000\n",
-        c->dir, c->flush);
-    if (fclose(f) != 0)
-        fail(path, strerror(errno));
-}
-
-static void spawn(struct crash *c, int *out_fd)
-{
-    int p[2];
-    if (pipe(p) != 0)
-        fail("pipe", strerror(errno));
-    char conf[512], log[512];
-    snprintf(conf, sizeof conf, "%s/broker.conf", c->dir);
-    snprintf(log, sizeof log, "%s/broker.err", c->dir);
-    c->pid = fork();
-    if (c->pid < 0)
-        fail("fork", strerror(errno));
-    if (c->pid == 0) {
-        dup2(p[1], STDOUT_FILENO);
-        if (freopen(log, "a", stderr) == NULL)
-            _exit(126);
-        close(p[0]);
-        close(p[1]);
-        execl(c->broker, "mqbroker", "-c", conf, (char *)NULL);
-        _exit(127);
-    }
-    close(p[1]);
-    *out_fd = p[0];
-}
-
-static void reap(struct crash *c)
-{
-    kill(c->pid, SIGKILL);
-    waitpid(c->pid, NULL, 0);
-    c->pid = 0;
-}
-
-/* Reads the child's output until the boot line names its address. */
-static void await_ready(struct crash *c, int fd)
-{
-    char text[8192];
-    size_t n = 0;
-    const int64_t deadline = clock_mono(clk) + READY_MS;
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        const int64_t left = deadline - clock_mono(clk);
-        if (left <= 0 || poll(&p, 1, (int)left) <= 0)
-            fail("broker", "not ready in time");
-        const ssize_t got = read(fd, text + n, sizeof text - 1 - n);
-        if (got <= 0)
-            fail("broker", "ended before it was ready; see broker.err");
-        n += (size_t)got;
-        text[n] = '\0';
-        const char *line = strstr(text, "The broker["), *at = line ? strstr(line, ", ") : NULL;
-        const char *end = at ? strchr(at, ']') : NULL;
-        if (end == NULL || strstr(end, "boot success") == NULL)
-            continue;
-        if (host_parse(slice_of(at + 2, (size_t)(end - at - 2)), &c->host) != 0)
-            fail("broker", "boot line without an address");
-        return;
-    }
-}
-
-/* --- messages as a function of their number --- */
-
-static size_t make_body(const struct crash *c, int64_t seq, int conn, char *out)
-{
-    struct rng r;
-    rng_seed(&r, c->seed ^ (uint64_t)seq * 0x9E3779B97F4A7C15u);
-    const size_t n = BODY_MIN + (size_t)rng_below(&r, BODY_SPAN);
-    snprintf(out, BODY_MIN + 1, "%020lld %04d      \n", (long long)seq, conn);
-    for (size_t i = BODY_MIN; i < n; i++)
-        out[i] = (char)rng_u64(&r);
-    return n;
-}
-
-static void queue_send(struct crash *c, int conn)
-{
-    struct sender *s = &c->senders[conn];
-    const int64_t seq = c->next_seq++;
-    char body[BODY_MIN + BODY_SPAN + 1];
-    const size_t n = make_body(c, seq, conn, body);
-    const struct hdr_send_message hdr = {.producer_group = SLICE_LIT("crash_group"),
-                                         .topic = SLICE_LIT(TOPIC),
-                                         .default_topic = SLICE_LIT("TBW102"),
-                                         .default_topic_queue_nums = 4,
-                                         .queue_id = (int32_t)(seq % QUEUES),
-                                         .born_timestamp = clock_wall(clk)};
-    const struct command_out out = {.code = RC_SEND_MESSAGE_V2,
-                                    .opaque = (int32_t)seq,
-                                    .desc = &hdr_desc_send_message,
-                                    .names = HDR_SHORT,
-                                    .hdr = &hdr};
+    struct buf store;
     struct err e;
-    if (command_encode(&s->out, &out, n, &e) != 0)
-        fail("encode", e.text);
-    buf_add(&s->out, body, n);
-    s->inflight++;
+    buf_init(&store, 0);
+    for (int q = 0; q < ACCOUNT_QUEUES; q++) {
+        struct command a;
+        int64_t at = 0;
+        const struct hdr_query_consumer_offset h = {.consumer_group = SLICE_LIT("TOOLS_CONSUMER"),
+                                                    .topic = SLICE_LIT(ACCOUNT_TOPIC), .queue_id = q,
+                                                    .set_zero_if_not_found = true};
+        if (wire_ask(fd, RC_QUERY_CONSUMER_OFFSET, &h, &store, &a, &e) != 0)
+            chaos_die("consumer offset", e.text);
+        if (a.code != RESP_SUCCESS || slice_i64(command_ext(&a, "offset"), &at) != 0)
+            account_find(&c->account, &c->other, "consumer offset of queue %d: code %d", q, a.code);
+        else if (at < c->floor[q] || at > c->load.commit_sent[q] || (c->orderly && at < c->load.committed[q]))
+            account_find(&c->account, &c->other, "consumer offset of queue %d is %lld: %lld was found before, %lld "
+                         "acknowledged, %lld sent; the last stop was %s", q, (long long)at, (long long)c->floor[q],
+                         (long long)c->load.committed[q], (long long)c->load.commit_sent[q],
+                         c->orderly ? "orderly" : "a kill");
+        c->floor[q] = c->load.committed[q] = c->load.commit_sent[q] = at;
+    }
+    buf_free(&store);
 }
 
-static void take_answer(struct crash *c, struct sender *s, char *header, size_t n, uint8_t type)
+/* Committing 0 in a topic's last queue tells whether the topic is there with all its queues. */
+static void check_topics(struct crash *c, int fd)
 {
+    struct buf store;
+    struct err e;
+    buf_init(&store, 0);
+    for (int64_t i = 0; i < c->load.topic_n; i++) {
+        struct command a;
+        char name[32];
+        snprintf(name, sizeof name, ACCOUNT_TOPIC "-%lld", (long long)i);
+        const struct hdr_update_consumer_offset h = {.consumer_group = SLICE_LIT("TOOLS_CONSUMER"),
+                                                     .topic = slice_str(name), .queue_id = (int32_t)(i % 8)};
+        if (!c->load.topic_made[i])
+            continue;
+        if (wire_ask(fd, RC_UPDATE_CONSUMER_OFFSET, &h, &store, &a, &e) != 0)
+            chaos_die(name, e.text);
+        if (a.code != RESP_SUCCESS)
+            account_find(&c->account, &c->other, "topic %s was created and is gone: code %d: " SLICE_FMT, name, a.code,
+                         SLICE_ARG(a.remark));
+        c->t.topics++;
+    }
+    buf_free(&store);
+}
+
+/* Is the message among the answer's records? */
+static bool answer_has(const struct crash *c, struct slice records, int64_t seq)
+{
+    char body[ACCOUNT_BODY_MAX + 1];
+    const struct slice want = slice_of(body, account_body(&c->account, seq, body));
+    struct message m;
+    while (records.n > 0 && message_decode(records, MESSAGE_CHECK_CRC, &m, NULL) == 0) {
+        if (slice_eq(m.body, want))
+            return true;
+        records.p += m.total_size;
+        records.n -= (size_t)m.total_size;
+    }
+    return false;
+}
+
+/* The index trails the log, so an answer is waited for. */
+static void look_up(struct crash *c, int fd, int64_t seq, struct buf *store)
+{
+    const int64_t deadline = clock_mono(clk) + KEY_WAIT_MS;
     struct command a;
     struct err e;
-    if (command_decode(header, n, type, &a, NULL, &e) != 0)
-        fail("answer", e.text);
-    s->inflight--;
-    if (a.code != RESP_SUCCESS || a.opaque < 0 || a.opaque >= c->next_seq)
-        fail("answer", "a send was refused");
-    struct told *t = &c->told[a.opaque];
-    if (slice_i32(command_ext(&a, "queueId"), &t->queue) != 0 ||
-        slice_i64(command_ext(&a, "queueOffset"), &t->offset) != 0)
-        fail("answer", "no queue offset");
-    c->acked++;
+    char key[32];
+    account_key(&c->account, seq, key);
+    c->t.keys++;
+    do {
+        const struct hdr_query_message h = {.topic = SLICE_LIT(ACCOUNT_TOPIC), .key = slice_str(key), .max_num = 32,
+                                            .end_ms = INT64_MAX};
+        if (wire_ask(fd, RC_QUERY_MESSAGE, &h, store, &a, &e) != 0)
+            chaos_die("query by key", e.text);
+        if (a.code == RESP_SUCCESS && answer_has(c, a.body, seq))
+            return;
+        clock_sleep(1);
+    } while (clock_mono(clk) < deadline);
+    account_find(&c->account, &c->other, "message %lld was acknowledged and is not found by its key %s: code %d",
+                 (long long)seq, key, a.code);
 }
 
-/* false: the broker is gone. */
-static bool pump(struct crash *c, struct sender *s, short events)
+/* The youngest ones and as many from anywhere. */
+static void check_keys(struct crash *c, int fd)
 {
-    if (events & (POLLIN | POLLHUP | POLLERR)) {
-        const ssize_t got = recv(s->fd, s->in + s->in_n, sizeof s->in - s->in_n, MSG_DONTWAIT);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK))
-            return false;
-        s->in_n += got > 0 ? (size_t)got : 0;
-        size_t at = 0;
-        while (s->in_n - at >= 8 && s->in_n - at >= (size_t)be32_get(s->in + at) + 4) {
-            const size_t total = (size_t)be32_get(s->in + at) + 4;
-            take_answer(c, s, s->in + at + 8, be32_get(s->in + at + 4) & 0xFFFFFF,
-                        (uint8_t)s->in[at + 4]);
-            at += total;
+    const struct account *a = &c->account;
+    struct buf store;
+    char key[32];
+    int found = 0;
+    buf_init(&store, 0);
+    for (int64_t i = a->n; i-- > 0 && found < KEYS_LOOKED_UP && findings(c) == 0;)
+        if (a->entries[i].fate == FATE_MUST && account_key(a, i, key)) {
+            look_up(c, fd, i, &store);
+            found++;
         }
-        s->in_n -= at;
-        memmove(s->in, s->in + at, s->in_n);
+    for (int i = 0; a->n > 0 && i < KEYS_LOOKED_UP && findings(c) == 0; i++) {
+        const int64_t seq = (int64_t)rng_below(&c->rng, (uint64_t)a->n);
+        if (a->entries[seq].fate == FATE_MUST && account_key(a, seq, key))
+            look_up(c, fd, seq, &store);
     }
-    while (s->out_at < s->out.n) {
-        const ssize_t put =
-            send(s->fd, s->out.p + s->out_at, s->out.n - s->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (put < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK;
-        s->out_at += (size_t)put;
-    }
-    buf_clear(&s->out);
-    s->out_at = 0;
-    return true;
+    buf_free(&store);
 }
 
-/* Sends for load_ms, then kills, then takes the answers that had already arrived. */
-static void load_and_kill(struct crash *c, int64_t load_ms)
+static void check_all(struct crash *c)
 {
     struct err e;
-    for (int i = 0; i < CONNECTIONS; i++) {
-        struct sender *s = &c->senders[i];
-        s->fd = wire_dial(&c->host, &e);
-        if (s->fd < 0)
-            fail("dial", e.text);
-        s->in_n = s->out_at = 0;
-        s->inflight = 0;
-        buf_clear(&s->out);
-    }
-    const int64_t end = clock_mono(clk) + load_ms;
-    bool alive[CONNECTIONS] = {true, true, true, true};
-    bool killed = false;
-    int open = CONNECTIONS;
-    while (open > 0) {
-        struct pollfd p[CONNECTIONS];
-        for (int i = 0; i < CONNECTIONS; i++) {
-            struct sender *s = &c->senders[i];
-            while (!killed && alive[i] && s->inflight < INFLIGHT && c->next_seq < c->seq_max)
-                queue_send(c, i);
-            p[i] =
-                (struct pollfd){.fd = alive[i] ? s->fd : -1,
-                                .events = (short)(POLLIN | (s->out.n > s->out_at ? POLLOUT : 0))};
-        }
-        poll(p, CONNECTIONS, killed ? 100 : 5);
-        for (int i = 0; i < CONNECTIONS; i++)
-            if (alive[i] && !pump(c, &c->senders[i], p[i].revents)) {
-                if (!killed)
-                    fail("broker", "closed a connection under load");
-                alive[i] = false;
-                open--;
-            }
-        if (!killed && clock_mono(clk) >= end) {
-            reap(c);
-            killed = true;
-        }
-    }
-    for (int i = 0; i < CONNECTIONS; i++)
-        close(c->senders[i].fd);
-}
-
-/* --- the account --- */
-
-static int check_message(void *arg, const struct message *m, struct err *e)
-{
-    struct crash *c = arg;
-    (void)e;
-    const int q = c->current_queue;
-    if (m->queue_offset != c->read_to[q])
-        c->gaps++;
-    c->read_to[q] = m->queue_offset + 1;
-    c->stored++;
-
-    int64_t seq = -1;
-    int32_t conn = -1;
-    char body[BODY_MIN + BODY_SPAN + 1];
-    if (m->body.n < BODY_MIN || slice_i64(slice_of(m->body.p, 20), &seq) != 0 || seq < 0 ||
-        seq >= c->next_seq || slice_i32(slice_of(m->body.p + 21, 4), &conn) != 0 || conn < 0 ||
-        conn >= CONNECTIONS || c->seen[seq] || seq % QUEUES != q ||
-        !slice_eq(slice_of(body, make_body(c, seq, conn, body)), m->body)) {
-        c->invented++;
-        return 0;
-    }
-    c->seen[seq] = 1;
-    if (c->told[seq].queue >= 0 &&
-        (c->told[seq].queue != q || c->told[seq].offset != m->queue_offset))
-        c->lost++;
-    if (seq <= c->last_seq[q][conn])
-        c->disorder++;
-    c->last_seq[q][conn] = seq;
-    return 0;
-}
-
-static void read_new(struct crash *c)
-{
-    struct err e;
-    const int fd = wire_dial(&c->host, &e);
-    if (fd < 0)
-        fail("dial", e.text);
-    if (wire_create_topic(fd, TOPIC, QUEUES, &e) != 0)
-        fail("topic", e.text);
-    for (int q = 0; q < QUEUES; q++) {
-        int64_t end = 0;
-        c->current_queue = q;
-        if (wire_max_offset(fd, TOPIC, q, &end, &e) != 0)
-            fail("offset", e.text);
-        if (end < c->read_to[q])
-            c->gaps++; /* the queue went backwards: what was readable is gone */
-        if (wire_read_queue(fd, TOPIC, q, c->read_to[q], end, check_message, c, &e) != 0)
-            fail("read", e.text);
-    }
+    const int fd = wire_dial(&c->broker.host, &e);
+    if (fd < 0 || wire_create_topic(fd, ACCOUNT_TOPIC, ACCOUNT_QUEUES, &e) != 0 ||
+        account_read(&c->account, fd, &e) != 0)
+        chaos_die("reading back", e.text);
+    check_offsets(c, fd);
+    check_topics(c, fd);
+    check_keys(c, fd);
     close(fd);
 }
 
-static void count_lost(struct crash *c)
+/* ---- cycles ---- */
+
+static bool ready(struct crash *c)
 {
-    for (int64_t i = 0; i < c->next_seq; i++)
-        c->lost += c->told[i].queue >= 0 && !c->seen[i];
+    if (chaos_broker_await(&c->broker))
+        return true;
+    account_find(&c->account, &c->other, "the broker does not start; see %s/out", c->broker.dir);
+    return false;
+}
+
+static void die_while_starting(struct crash *c, int times)
+{
+    const uint64_t span = (uint64_t)c->broker.ready_ms + 5;
+    for (int i = 0; i < times; i++) {
+        chaos_broker_launch(&c->broker);
+        clock_sleep((int64_t)rng_below(&c->rng, span));
+        chaos_broker_kill(&c->broker);
+        c->t.starting++;
+    }
+}
+
+static void take_last_answers(struct crash *c)
+{
+    while (load_turn(&c->load, false, 100) > 0) {
+    }
+    load_disconnect(&c->load);
+}
+
+static void stop_and_kill(struct crash *c)
+{
+    const int64_t end = clock_mono(clk) + (int64_t)rng_below(&c->rng, STOP_SPAN_MS);
+    c->load.may_refuse = true;
+    (void)process_signal(c->broker.process, SIGTERM);
+    while (clock_mono(clk) < end && load_turn(&c->load, true, 1) > 0) {
+    }
+    const int64_t left = end - clock_mono(clk);
+    const int code = chaos_broker_end(&c->broker, left > 0 ? left : 0);
+    c->orderly = code == 0;
+    c->t.orderly += code == 0;
+    c->t.stopping += code != 0;
+    if (code != 0 && code != 256 + SIGKILL)
+        account_find(&c->account, &c->other, "SIGTERM under load: exit code %d", code);
+    take_last_answers(c);
+    c->load.may_refuse = false;
+}
+
+static void load_until(struct crash *c, int64_t end)
+{
+    while (clock_mono(clk) < end)
+        if (load_turn(&c->load, true, 5) < LANES) {
+            account_find(&c->account, &c->other, "the broker closed a connection under load");
+            return;
+        }
 }
 
 static void cycle(struct crash *c)
 {
-    int fd;
-    spawn(c, &fd);
-    if (rng_below(&c->rng, 5) == 0) { /* die while recovering */
-        const struct pollfd none = {.fd = -1};
-        poll((struct pollfd *)&none, 1, (int)rng_below(&c->rng, 25));
-        reap(c);
-        close(fd);
-        spawn(c, &fd);
+    struct err e;
+    const uint64_t way = rng_below(&c->rng, 10);
+    if (way < 2)
+        die_while_starting(c, 1 + (int)rng_below(&c->rng, 2));
+    chaos_broker_launch(&c->broker);
+    if (!ready(c))
+        return;
+    check_all(c);
+    if (findings(c) > 0)
+        return;
+    if (load_connect(&c->load, &c->broker.host, &e) != 0)
+        chaos_die("connect", e.text);
+    load_until(c, clock_mono(clk) + LOAD_MIN_MS + (int64_t)rng_below(&c->rng, LOAD_SPAN_MS));
+    if (way >= 8) {
+        stop_and_kill(c);
+        return;
     }
-    await_ready(c, fd);
-    read_new(c);
-    load_and_kill(c, LOAD_MIN_MS + (int64_t)rng_below(&c->rng, LOAD_SPAN_MS));
-    close(fd);
+    chaos_broker_kill(&c->broker);
+    take_last_answers(c);
+    c->orderly = false;
+    c->t.under_load++;
 }
 
-static const char usage[] =
-    "usage: mqcrash --broker PROGRAM --dir DIRECTORY [--cycles N] [--flush ASYNC_FLUSH|SYNC_FLUSH] [--seed N]\n";
+/* Everything once more, from the beginning; then the next store begins. */
+static void close_store(struct crash *c)
+{
+    struct err e;
+    char path[PATH_MAX];
+    chaos_broker_launch(&c->broker);
+    if (!ready(c))
+        return;
+    check_all(c);
+    account_rewind(&c->account);
+    check_all(c);
+    c->t.sent += c->account.n;
+    c->t.acked += c->account.acked;
+    c->t.stored += c->account.stored;
+    if (findings(c) > 0)
+        return;
+    chaos_broker_stop(&c->broker);
+    snprintf(path, sizeof path, "%s/store", c->broker.dir);
+    if (fs_remove_tree(&fs_real, path, &e) != 0)
+        chaos_die(path, e.text);
+}
 
-int main(int argc, char **argv)
+static void open_store(struct crash *c)
+{
+    account_free(&c->account);
+    account_init(&c->account, rng_u64(&c->rng) >> 1);
+    load_forget(&c->load);
+    memset(c->floor, 0, sizeof c->floor);
+    c->orderly = false;
+}
+
+static void show_progress(const struct crash *c)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r  %s: cycle %d of %d, %lld messages acknowledged ", c->flush, c->cycle, c->cycles,
+                (long long)(c->t.acked + c->account.acked));
+}
+
+static void run(struct crash *c)
+{
+    for (c->cycle = 1; c->cycle <= c->cycles && findings(c) == 0; c->cycle++) {
+        if ((c->cycle - 1) % c->store_cycles == 0)
+            open_store(c);
+        cycle(c);
+        if (findings(c) == 0 && (c->cycle % c->store_cycles == 0 || c->cycle == c->cycles))
+            close_store(c);
+        show_progress(c);
+    }
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+}
+
+static void report(const struct crash *c)
+{
+    const struct account *a = &c->account;
+    const struct totals *t = &c->t;
+    printf("%s: kills %lld (under load %lld, starting %lld, stopping %lld), orderly stops %lld, sent %lld, "
+           "acknowledged %lld, stored %lld, lost %lld, invented %lld, gaps %lld, disorder %lld, keys looked up %lld, "
+           "topics looked up %lld, other findings %lld, seed %lld\n",
+           c->flush, (long long)(t->under_load + t->starting + t->stopping), (long long)t->under_load,
+           (long long)t->starting, (long long)t->stopping, (long long)t->orderly, (long long)t->sent,
+           (long long)t->acked, (long long)t->stored, (long long)a->lost, (long long)a->invented, (long long)a->gaps,
+           (long long)a->disorder, (long long)t->keys, (long long)t->topics, (long long)(c->other + c->load.findings),
+           (long long)c->seed);
+    if (findings(c) > 0)
+        fprintf(stderr, "mqcrash: cycle %d: %s\nmqcrash: kept %s; again with --seed %lld\n", c->cycle - 1, a->first,
+                c->broker.dir, (long long)c->seed);
+}
+
+/* ---- command line ---- */
+
+static const char usage[] =
+    "usage: mqcrash --broker PROGRAM --dir DIRECTORY [--flush ASYNC_FLUSH|SYNC_FLUSH] [--cycles N]\n"
+    "               [--store-cycles N] [--seed N]\n";
+
+static _Noreturn void usage_error(const char *option, const char *value)
+{
+    fprintf(stderr, "mqcrash: %s %s is not possible\n%s", option, value, usage);
+    exit(2);
+}
+
+static int64_t number(const char *option, const char *text, int64_t min, int64_t max)
+{
+    int64_t v;
+    if (slice_i64(slice_str(text), &v) != 0 || v < min || v > max)
+        usage_error(option, text);
+    return v;
+}
+
+static void parse(int argc, char **argv, struct crash *c)
 {
     static const struct option options[] = {{"broker", 1, NULL, 'b'}, {"dir", 1, NULL, 'd'},
                                             {"cycles", 1, NULL, 'c'}, {"flush", 1, NULL, 'f'},
-                                            {"seed", 1, NULL, 's'},   {NULL, 0, NULL, 0}};
-    static struct crash c = {.flush = "SYNC_FLUSH", .cycles = 50};
-    int64_t cycles = 50, seed = (int64_t)(rng_seed_from_os() >> 1);
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        int rc = 0;
+                                            {"seed", 1, NULL, 's'},   {"store-cycles", 1, NULL, 'n'},
+                                            {NULL, 0, NULL, 0}};
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
         switch (o) {
-        case 'b':
-            c.broker = optarg;
-            break;
-        case 'd':
-            c.dir = optarg;
-            break;
-        case 'c':
-            rc = slice_i64(slice_str(optarg), &cycles);
-            break;
+        case 'b': c->broker.program = optarg; break;
+        case 'd': c->broker.dir = optarg; break;
+        case 'c': c->cycles = (int)number("--cycles", optarg, 1, 1000000); break;
+        case 'n': c->store_cycles = (int)number("--store-cycles", optarg, 1, 1000000); break;
+        case 's': c->seed = (uint64_t)number("--seed", optarg, 0, INT64_MAX); break;
         case 'f':
-            c.flush = optarg;
+            if (strcmp(optarg, "ASYNC_FLUSH") != 0 && strcmp(optarg, "SYNC_FLUSH") != 0)
+                usage_error("--flush", optarg);
+            c->flush = optarg;
             break;
-        case 's':
-            rc = slice_i64(slice_str(optarg), &seed);
-            break;
-        default:
-            rc = E_INVAL;
+        default: fputs(usage, stderr); exit(2);
         }
-        if (rc != 0) {
-            fputs(usage, stderr);
-            return 2;
-        }
-    }
-    if (c.broker == NULL || c.dir == NULL || cycles < 1 || cycles > 10000) {
+    if (c->broker.program == NULL || c->broker.dir == NULL || optind < argc) {
         fputs(usage, stderr);
-        return 2;
+        exit(2);
     }
-    c.cycles = (int)cycles;
-    c.seed = (uint64_t)seed;
-    rng_seed(&c.rng, c.seed);
-    c.seq_max = (int64_t)c.cycles * 200000;
-    if (c.seq_max > INT32_MAX)
-        c.seq_max = INT32_MAX; /* opaques are sequence numbers */
-    c.told = malloc((size_t)c.seq_max * sizeof *c.told);
-    c.seen = calloc((size_t)c.seq_max, 1);
-    if (c.told == NULL || c.seen == NULL)
-        fail("memory", "out of memory");
-    memset(c.told, 0xFF, (size_t)c.seq_max * sizeof *c.told);
-    memset(c.last_seq, 0xFF, sizeof c.last_seq);
-    for (int i = 0; i < CONNECTIONS; i++)
-        buf_init(&c.senders[i].out, 0);
+}
 
-    printf("%s: %d cycles, seed %lld\n", c.flush, c.cycles, (long long)seed);
-    write_conf(&c);
-    for (int i = 0; i < c.cycles; i++) {
-        cycle(&c);
-        printf("  cycle %d/%d: %lld acknowledged, %lld stored so far\n", i + 1, c.cycles,
-               (long long)c.acked, (long long)c.stored);
-        fflush(stdout);
-    }
-    int fd;
-    spawn(&c, &fd);
-    await_ready(&c, fd);
-    read_new(&c);
-    kill(c.pid, SIGTERM);
-    int status = 0;
-    waitpid(c.pid, &status, 0);
-    close(fd);
-    count_lost(&c);
-    printf(
-        "%s: kills %d, sent %lld, acknowledged %lld, stored %lld, lost %lld, invented %lld, gaps %lld, "
-        "disorder %lld\n",
-        c.flush, c.cycles, (long long)c.next_seq, (long long)c.acked, (long long)c.stored,
-        (long long)c.lost, (long long)c.invented, (long long)c.gaps, (long long)c.disorder);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail("broker", "the last orderly stop failed");
-    return c.lost + c.invented + c.gaps + c.disorder != 0;
+int main(int argc, char **argv)
+{
+    static struct crash c = {.flush = "SYNC_FLUSH", .cycles = 50, .store_cycles = 50};
+    char conf[512];
+    c.seed = rng_seed_from_os() >> 1;
+    parse(argc, argv, &c);
+    rng_seed(&c.rng, c.seed);
+    snprintf(conf, sizeof conf, "flushDiskType=%s\nmappedFileSizeCommitLog=33554432\nmappedFileSizeConsumeQueue=200000\n"
+             "maxHashSlotNum=20000\nmaxIndexNum=80000\nflushConsumerOffsetInterval=100\n", c.flush);
+    chaos_broker_conf(&c.broker, conf);
+    account_init(&c.account, 0);
+    load_init(&c.load, &c.account, lanes, LANES);
+    run(&c);
+    report(&c);
+    load_free(&c.load);
+    account_free(&c.account);
+    return findings(&c) > 0;
 }

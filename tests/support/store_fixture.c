@@ -41,6 +41,7 @@ void fixture_init(struct store_fixture *f, enum flush_mode mode)
     f->o.root_dir = "/store";
     f->o.commitlog_file_size = 64 * 1024;
     f->o.cq_file_size = 1000;
+    f->o.cq_flush_least_pages = 0;
     f->o.index_slots = 40;
     f->o.index_items = 160;
     f->o.flush_mode = mode;

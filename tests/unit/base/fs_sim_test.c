@@ -96,6 +96,24 @@ static void a_file_whose_directory_was_not_synced_is_gone(void **state)
     assert_false(exists("a"));
 }
 
+static void a_sync_of_everything_makes_contents_sizes_and_names_durable(void **state)
+{
+    (void)state;
+    struct fs_file *dir = open_at("/", FS_READ), *f;
+    assert_ok(t.fs->mkdir(t.fs, "d", &t.e), &t.e);
+    f = open_at("d/a", FS_WRITE | FS_CREATE);
+    write_at(f, "kept", 0);
+    assert_ok(t.fs->sync_all(dir, &t.e), &t.e);
+    write_at(f, "lost", 0);
+    t.fs->close(f);
+    assert_ok(t.fs->mkdir(t.fs, "e", &t.e), &t.e);
+    crash(FS_SIM_LOSE_ALL);
+    assert_content("d/a", "kept");
+    assert_false(exists("e"));
+    assert_code(t.fs->sync_all(dir, &t.e), E_IO, &t.e);
+    t.fs->close(dir);
+}
+
 static void directory_changes_need_the_sync_of_their_directory(void **state)
 {
     (void)state;
@@ -479,6 +497,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_file_whose_directory_was_not_synced_is_gone, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_sync_of_everything_makes_contents_sizes_and_names_durable,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(directory_changes_need_the_sync_of_their_directory, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_rename_across_directories_is_whole_after_either_sync,

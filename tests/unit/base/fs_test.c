@@ -3,6 +3,7 @@
  * make every test that stands on the other two worthless. */
 #include "tests/support/test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -237,6 +238,34 @@ static void a_mapping_and_the_file_are_one(void **state)
     t.fs->close(f);
 }
 
+static void reading_now_reads_what_was_just_written(void **state)
+{
+    (void)state;
+    char got[16] = "";
+    struct fs_file *f = open_new("a");
+    assert_ok(fs_write(f, t.fs, "hello", 5, 0, &t.e), &t.e);
+    assert_int_equal(t.fs->pread_now(f, got, 5, 0, &t.e), 5);
+    assert_string_equal(got, "hello");
+    t.fs->close(f);
+}
+
+static void a_mapping_that_was_just_written_is_resident(void **state)
+{
+    (void)state;
+    void *p;
+    enum { SIZE = 3 << 20 };
+    char *zeros = calloc(1, SIZE);
+    struct fs_file *f = open_new("a");
+    assert_non_null(zeros);
+    assert_ok(fs_write(f, t.fs, zeros, SIZE, 0, &t.e), &t.e);
+    assert_ok(t.fs->map(f, SIZE, false, &p, &t.e), &t.e);
+    assert_int_equal(t.fs->resident(f, p, 0, SIZE), 1);
+    assert_int_equal(t.fs->resident(f, p, 5000, 100), 1);
+    t.fs->unmap(f, p, SIZE);
+    t.fs->close(f);
+    free(zeros);
+}
+
 static void names_come_and_go(void **state)
 {
     (void)state;
@@ -464,6 +493,36 @@ static void reserved_bytes_are_really_reserved(void **state)
     t.fs->close(f);
 }
 
+/* What the system was told to forget is neither resident nor read without waiting. */
+static void what_is_not_in_memory_is_told(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20 };
+    void *p;
+    char got[64], *zeros = calloc(1, SIZE);
+    assert_non_null(zeros);
+    struct fs_file *f = open_new("a");
+    assert_ok(fs_write(f, t.fs, zeros, SIZE, 0, &t.e), &t.e);
+    free(zeros);
+    assert_ok(t.fs->datasync(f, &t.e), &t.e);
+    t.fs->close(f);
+    const int fd = open(at("a"), O_RDONLY);
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+    assert_ok(t.fs->open(t.fs, at("a"), FS_READ, &f, &t.e), &t.e);
+    assert_ok(t.fs->map(f, SIZE, false, &p, &t.e), &t.e);
+    if (t.fs->resident(f, p, 0, SIZE)) {
+        print_message("skipped: this file system keeps everything in memory\n");
+    } else {
+        assert_code(t.fs->pread_now(f, got, sizeof got, SIZE - 100, &t.e), E_AGAIN, &t.e);
+        assert_int_equal(t.fs->pread(f, got, sizeof got, SIZE - 100, &t.e), sizeof got);
+        assert_int_equal(t.fs->resident(f, p, SIZE - 100, sizeof got), 1);
+        assert_int_equal(t.fs->pread_now(f, got, sizeof got, SIZE - 100, &t.e), sizeof got);
+    }
+    t.fs->unmap(f, p, SIZE);
+    t.fs->close(f);
+}
+
 #define EVERYWHERE(name)                                                                           \
     {#name " (real)", name, setup_real, teardown_real, NULL},                                      \
         {#name " (sim)", name, setup_sim, teardown_sim, NULL},                                     \
@@ -478,6 +537,8 @@ int main(void)
         EVERYWHERE(truncation_cuts_and_grows_with_zeros),
         EVERYWHERE(allocation_extends_unless_told_not_to_and_keeps_content),
         EVERYWHERE(a_mapping_and_the_file_are_one),
+        EVERYWHERE(reading_now_reads_what_was_just_written),
+        EVERYWHERE(a_mapping_that_was_just_written_is_resident),
         EVERYWHERE(names_come_and_go),
         EVERYWHERE(a_file_without_a_name_lives_until_it_is_closed),
         EVERYWHERE(directories_are_made_listed_and_removed),
@@ -493,6 +554,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(removing_a_tree_does_not_follow_links, setup_real,
                                         teardown_real),
         cmocka_unit_test_setup_teardown(a_lock_excludes_other_processes, setup_real, teardown_real),
+        cmocka_unit_test_setup_teardown(what_is_not_in_memory_is_told, setup_real, teardown_real),
         cmocka_unit_test_setup_teardown(reserved_bytes_are_really_reserved, setup_real,
                                         teardown_real),
     };

@@ -25,6 +25,24 @@ static void the_text_is_read_as_java_reads_it(void **state)
     assert_null(props_str_get(slice_str("a"), "a").p);
 }
 
+static void many_names_are_found_in_one_walk(void **state)
+{
+    static const struct slice names[] = {SLICE_LIT("TAGS"), SLICE_LIT("a"), SLICE_LIT("KEYS"),
+                                         SLICE_LIT("TAG"), SLICE_LIT("b")};
+    const struct slice props = slice_str("a\1" "1\2TAGS\1A\2b\1\2a\1" "2\2x\2KEYS\1k1 k2");
+    struct slice values[5];
+    (void)state;
+    props_str_get_all(props, names, 5, values);
+    assert_slice_equal(values[0], "A");
+    assert_slice_equal(values[1], "2");
+    assert_slice_equal(values[2], "k1 k2");
+    assert_null(values[3].p);
+    assert_null(values[4].p);
+    props_str_get_all(SLICE_NULL, names, 5, values);
+    for (size_t i = 0; i < 5; i++)
+        assert_null(values[i].p);
+}
+
 static void iteration_skips_what_is_no_entry(void **state)
 {
     struct slice name, value;
@@ -93,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_found_with_and_without_the_last_separator),
         cmocka_unit_test(the_text_is_read_as_java_reads_it),
+        cmocka_unit_test(many_names_are_found_in_one_walk),
         cmocka_unit_test(iteration_skips_what_is_no_entry),
         cmocka_unit_test(adding_keeps_the_string_well_formed),
         cmocka_unit_test(separators_in_names_and_values_are_refused),

@@ -1,5 +1,6 @@
 #include "tests/unit/remoting/echo_server.h"
 
+#include "remoting/conn_priv.h"
 #include "tests/support/seed.h"
 
 static void a_stream_cut_anywhere_gives_the_same_answers(void **state)
@@ -52,6 +53,72 @@ static void requests_beyond_a_turn_s_share_are_served_in_the_next_turns(void **s
     await_served(f, N);
     buf_free(&b);
     close(fd);
+}
+
+struct halves {
+    struct fixture *f;
+    struct turn_hook hook;
+    struct mail mail;
+    uv_sem_t go;
+    int first; /* served when the hook ran for the first time after some were served */
+};
+
+static void note_served(struct turn_hook *h)
+{
+    struct halves *t = LIST_ENTRY(h, struct halves, hook);
+    if (t->first == 0)
+        t->first = t->f->served;
+}
+
+static void add_note(void *arg)
+{
+    struct halves *t = arg;
+    t->hook = (struct turn_hook){.rank = 5, .fn = note_served};
+    loop_hook_add(&t->f->rig.loops[0], &t->hook);
+}
+
+static void remove_note(void *arg)
+{
+    loop_hook_remove(&((struct halves *)arg)->hook);
+}
+
+static void wait_for_go(struct mail *m)
+{
+    uv_sem_wait(&LIST_ENTRY(m, struct halves, mail)->go);
+}
+
+static void a_lone_connection_gets_answers_while_the_rest_of_its_requests_is_worked_on(void **state)
+{
+    enum { REQUESTS = 24, BODY = 4096 };
+    static const char body[BODY];
+    struct fixture *f = *state;
+    struct halves t = {.f = f, .mail.deliver = wait_for_go};
+    struct loop *l = &f->rig.loops[0];
+    struct server_opts o = opts(f);
+    struct buf b;
+    o.loop_n = 1;
+    assert_int_equal(uv_sem_init(&t.go, 0), 0);
+    int fd = serve_and_connect(f, &o);
+    for (int i = 0; i < 2 * LONE_TURNS; i++) {
+        peer_request(fd, CODE_ECHO, 1000);
+        expect_answer(fd, 1000, RESP_SUCCESS);
+    }
+    f->served = 0;
+    assert_int_equal(loop_call(l, add_note, &t), 0);
+    assert_int_equal(loop_post(l, &t.mail), 0); /* the loop finds all of them at once */
+    buf_init(&b, 0);
+    for (int i = 0; i < REQUESTS; i++)
+        put_request(&b, CODE_ECHO, i, 0, slice_of(body, BODY));
+    peer_send(fd, buf_slice(&b));
+    uv_sem_post(&t.go);
+    for (int i = 0; i < REQUESTS; i++)
+        expect_answer(fd, i, RESP_SUCCESS);
+    assert_int_equal(loop_call(l, remove_note, &t), 0);
+    if (t.first < 1 || t.first >= REQUESTS)
+        fail_msg("the turn was first cut after %d of %d requests", t.first, REQUESTS);
+    buf_free(&b);
+    close(fd);
+    uv_sem_destroy(&t.go);
 }
 
 static void expect_closed_after(struct fixture *f, struct slice bytes)
@@ -285,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_stream_cut_anywhere_gives_the_same_answers),
         TEST(requests_beyond_a_turn_s_share_are_served_in_the_next_turns),
+        TEST(a_lone_connection_gets_answers_while_the_rest_of_its_requests_is_worked_on),
         TEST(garbage_closes_the_connection_and_nothing_else),
         TEST(random_damage_never_disturbs_other_connections),
         TEST(a_silent_connection_is_closed_after_the_first_request_limit),

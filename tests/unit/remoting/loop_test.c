@@ -26,6 +26,7 @@ struct fixture {
     uv_timer_t timer;
     _Atomic bool timer_seen;
     bool timer_fired;
+    bool cut_seen;
 };
 
 static int setup(void **state)
@@ -144,6 +145,24 @@ static void hooks_run_every_turn_lower_rank_first(void **state)
     assert_int_equal(f->turns[0], turns); /* removed is removed */
 }
 
+static void cut(void *arg)
+{
+    struct fixture *f = arg;
+    uint64_t turn = f->loop.turn;
+    int before = f->turns[0];
+    loop_cut_turn(&f->loop);
+    f->cut_seen = f->turns[0] == before + 1 && f->turns[1] == f->turns[0] && f->loop.turn == turn;
+}
+
+static void a_cut_runs_the_hooks_within_the_turn(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(loop_call(&f->loop, add_hooks, f), 0);
+    assert_int_equal(loop_call(&f->loop, cut, f), 0);
+    assert_int_equal(loop_call(&f->loop, remove_hooks, f), 0);
+    assert_true(f->cut_seen);
+}
+
 static void hook_after_timer(struct turn_hook *h)
 {
     struct fixture *f = LIST_ENTRY(h, struct fixture, first);
@@ -195,6 +214,7 @@ int main(void)
         TEST(a_call_runs_on_the_loop_and_is_waited_for),
         TEST(mail_is_delivered_in_order),
         TEST(hooks_run_every_turn_lower_rank_first),
+        TEST(a_cut_runs_the_hooks_within_the_turn),
         TEST(hooks_see_a_timer_s_work_before_the_loop_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -540,6 +540,28 @@ static void keys_of_records_that_a_power_cut_took_are_forgotten(void **state)
     fixture_fini(&f);
 }
 
+/* The power goes twice: what it took is replaced by records that the first index never saw. */
+static void records_in_the_place_of_lost_ones_are_found(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.flush_least_pages = 1000;
+    f.o.flush_thorough_ms = INT64_C(1) << 40;
+    fixture_open(&f);
+    put_numbered(&f, 0, 100);
+    clock_fake_advance(&f.clock, 10000);
+    all_steps(&f); /* the index is on disk, the log is not */
+    fixture_reopen(&f, NULL, FS_SIM_LOSE_ALL);
+    body_size = 17; /* not a record begins where one began before */
+    put_numbered(&f, 200, 320);
+    body_size = 1;
+    fixture_reopen(&f, NULL, FS_SIM_KEEP_ALL);
+    assert_all_found(&f, 200, 320);
+    assert_int_equal(ask(&f, "U7"), 0);
+    fixture_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +583,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_makes_the_index_late_and_stops_nothing),
         cmocka_unit_test(after_a_failed_sync_nothing_more_is_claimed),
         cmocka_unit_test(keys_of_records_that_a_power_cut_took_are_forgotten),
+        cmocka_unit_test(records_in_the_place_of_lost_ones_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* One consume queue by itself: memory, files, cuts. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/store_priv.h"
@@ -148,6 +149,106 @@ static void an_idle_queue_holds_no_units_in_memory(void **state)
     fixture_fini(&f);
 }
 
+static uint64_t syncs(struct store_fixture *f, unsigned ops)
+{
+    return fs_fault_calls(&f->fault, ops);
+}
+
+static void new_queues(struct store_fixture *f, int n)
+{
+    for (int i = 0; i < n; i++) {
+        char topic[24];
+        snprintf(topic, sizeof topic, "many-%d", i);
+        fixture_put(f, topic, i % 8, 50);
+    }
+}
+
+static void many_new_queues_share_one_sync(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct rng rng = {{1, 2, 3, 4}};
+    fixture_init(&f, FLUSH_SYNC);
+    fixture_open(&f);
+    new_queues(&f, 200);
+    const uint64_t all = syncs(&f, FS_OP_SYNC_ALL), single = syncs(&f, FS_OP_DATASYNC | FS_OP_DIRSYNC | FS_OP_SYNC);
+    while (store_step_cq_flush(f.st)) {
+    }
+    assert_int_equal(syncs(&f, FS_OP_SYNC_ALL) - all, 1);
+    assert_int_equal(syncs(&f, FS_OP_DATASYNC | FS_OP_DIRSYNC | FS_OP_SYNC) - single, 1); /* the checkpoint */
+    assert_int_equal(atomic_load(&f.st->queues.unwritten), 0);
+    fixture_reopen(&f, &rng, FS_SIM_LOSE_ALL);
+    assert_int_equal(fixture_max(&f, "many-199", 199 % 8), 1);
+    fixture_verify(&f);
+    fixture_fini(&f);
+}
+
+static void a_failed_common_sync_leaves_every_unit_in_memory_until_one_succeeds(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct rng rng = {{1, 2, 3, 4}};
+    fixture_init(&f, FLUSH_SYNC);
+    fixture_open(&f);
+    new_queues(&f, 40);
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_SYNC_ALL, .error = E_IO});
+    while (store_step_cq_flush(f.st)) {
+    }
+    assert_int_equal(atomic_load(&f.st->queues.unwritten), 40);
+    assert_int_equal(f.st->checkpoint.logics_ts, 0);
+    /* One queue more is few, but names of the others may be missing. */
+    fixture_put(&f, "one-more", 0, 50);
+    while (store_step_cq_flush(f.st)) {
+    }
+    assert_int_equal(fs_fault_fired(&f.fault), 1);
+    assert_int_equal(atomic_load(&f.st->queues.unwritten), 0);
+    assert_true(f.st->checkpoint.logics_ts > 0);
+    fixture_reopen(&f, &rng, FS_SIM_LOSE_ALL);
+    fixture_verify(&f);
+    fixture_fini(&f);
+}
+
+static int64_t written(struct store_fixture *f, const char *topic)
+{
+    struct store_queue *q = queue_find(&f->st->queues, slice_str(topic), 0);
+    assert_non_null(q);
+    const int64_t n = q->written;
+    queue_unref(q);
+    return n;
+}
+
+static void a_queue_with_few_units_waits_for_the_thorough_round(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.cq_file_size = 20000;
+    f.o.commitlog_file_size = 4 << 20;
+    f.o.cq_flush_least_pages = 1;
+    f.o.cq_flush_thorough_ms = 5000;
+    fixture_open(&f);
+    fixture_put_many(&f, "few", 0, 5, 50);
+    fixture_put_many(&f, "page", 0, 204, 50);
+    fixture_put_many(&f, "more", 0, 205, 50); /* 4100 bytes */
+    const int64_t checkpoint = f.st->checkpoint.logics_ts;
+    fixture_steps(&f);
+    assert_int_equal(written(&f, "few"), 0);
+    assert_int_equal(written(&f, "page"), 0);
+    assert_int_equal(written(&f, "more"), 205);
+    assert_int_equal(f.st->checkpoint.logics_ts, checkpoint);
+    clock_fake_advance(&f.clock, 5000);
+    fixture_steps(&f);
+    assert_int_equal(written(&f, "few"), 5);
+    assert_int_equal(written(&f, "page"), 204);
+    assert_true(f.st->checkpoint.logics_ts > checkpoint);
+    /* A quarter of a log file is as much as a recovery should have to read for it. */
+    fixture_put_many(&f, "few", 0, 1, 1 << 20);
+    fixture_steps(&f);
+    assert_int_equal(written(&f, "few"), 6);
+    fixture_verify(&f);
+    fixture_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +256,9 @@ int main(void)
         cmocka_unit_test(a_restart_begins_with_pre_blank_units),
         cmocka_unit_test(units_whose_sync_failed_are_written_again),
         cmocka_unit_test(an_idle_queue_holds_no_units_in_memory),
+        cmocka_unit_test(many_new_queues_share_one_sync),
+        cmocka_unit_test(a_failed_common_sync_leaves_every_unit_in_memory_until_one_succeeds),
+        cmocka_unit_test(a_queue_with_few_units_waits_for_the_thorough_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
