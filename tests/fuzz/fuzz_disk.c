@@ -142,7 +142,7 @@ static int disk_open(struct fs *fs, const char *path, int flags, struct fs_file 
         return err_set(e, E_EXISTS, "open %s", path);
     if (!n)
         n = create(path, false);
-    else if (n->is_dir)
+    else if (n->is_dir && flags & (FS_WRITE | FS_CREATE | FS_TRUNC))
         return err_set(e, E_IO, "open %s: is a directory", path);
     if (flags & FS_TRUNC)
         resize(n, 0);
@@ -300,6 +300,15 @@ static int disk_sync(struct fs_file *file, struct err *e)
     return 0;
 }
 
+static int disk_resident(struct fs_file *file, const void *p, size_t off, size_t n)
+{
+    (void)file;
+    (void)p;
+    (void)off;
+    (void)n;
+    return 1;
+}
+
 static int disk_truncate(struct fs_file *file, int64_t size, struct err *e)
 {
     struct node *in = fuzz_file(file)->node;
@@ -368,7 +377,8 @@ static int disk_lock(struct fs_file *file, struct err *e)
 struct fs *fuzz_disk(void)
 {
     static struct fs fs = {
-        .open = disk_open, .close = disk_close, .pread = disk_pread, .pwritev = disk_pwritev,
+        .open = disk_open, .close = disk_close, .pread = disk_pread, .pread_now = disk_pread,
+        .sync_all = disk_sync, .resident = disk_resident, .pwritev = disk_pwritev,
         .datasync = disk_sync, .sync = disk_sync, .truncate = disk_truncate, .allocate = disk_allocate,
         .size = disk_size, .map = disk_map, .map_sync = disk_map_sync, .unmap = disk_unmap,
         .lock = disk_lock, .rename = disk_rename, .unlink = disk_unlink, .rmdir = disk_rmdir,
