@@ -115,6 +115,10 @@ static int parse_enum(const struct conf_row *row, struct slice v, union value *o
 static int parse_string(const struct conf_row *row, struct slice v, union value *out, struct err *e)
 {
     bool bounded = row->min || row->max;
+    if (!v.n && row->min && !row->def) { /* as conf_print writes what is not set */
+        out->s = NULL;
+        return 0;
+    }
     if (bounded && ((int64_t)v.n < row->min || (row->max && (int64_t)v.n > row->max)))
         return err_set(e, E_RANGE, "%s: '" SLICE_FMT "' has %zu bytes, must have %lld to %lld",
                        row->key, SLICE_ARG(shown(row, v)), v.n, (long long)row->min,

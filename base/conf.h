@@ -37,7 +37,7 @@ struct conf_table {
  * of the table). `obj` must be zeroed or conf_free'd: strings are allocated, NULL defaults stay
  * NULL. */
 int conf_defaults(const struct conf_table *t, void *obj, struct err *e) HP_MUST_USE;
-/* Sets one key. `where` ("broker.conf:12") prefixes error texts. E_NOTFOUND unknown key, E_INVAL,
+/* Sets one key; an empty text unsets a string that has no default. `where` ("broker.conf:12") prefixes error texts. E_NOTFOUND unknown key, E_INVAL,
  * E_RANGE, E_DENIED (unsafe). */
 int conf_set(const struct conf_table *t, void *obj, const char *key, const char *value,
              const char *where, struct err *e) HP_MUST_USE;

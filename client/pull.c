@@ -98,20 +98,23 @@ static bool wanted(const struct queue *q, const struct message *m)
 }
 
 /* Cuts the body into records. An unreadable one ends it: its length cannot be trusted, and the
- * broker says where to go on. */
-static void deliver_records(struct queue *q, struct slice body)
+ * broker says where to go on. One there is no memory for ends it too, but is not passed over:
+ * *resume is the offset to pull again then. */
+static void deliver_records(struct queue *q, struct slice body, int64_t *resume)
 {
     while (body.n) {
         struct message m;
         struct err e = {0};
-        int rc = message_decode(body, 0, &m, &e);
         struct delivery *d = NULL;
-        if (!rc && wanted(q, &m) &&
-            !(d = delivery_new(q, slice_of(body.p, (size_t)m.total_size), &e)))
-            rc = e.code;
-        if (rc) {
+        if (message_decode(body, 0, &m, &e)) {
             CLIENT_LOG(q->k->c, HP_LOG_ERROR, "%s:%d at %s: a pulled message is unreadable: %s",
                        q->ts->sub.topic, q->id, q->broker, e.text);
+            return;
+        }
+        if (wanted(q, &m) && !(d = delivery_new(q, slice_of(body.p, (size_t)m.total_size), &e))) {
+            CLIENT_LOG(q->k->c, HP_LOG_ERROR, "%s:%d at %s: offset %lld is pulled again later: %s",
+                       q->ts->sub.topic, q->id, q->broker, (long long)m.queue_offset, e.text);
+            *resume = m.queue_offset;
             return;
         }
         body = slice_of(body.p + m.total_size, body.n - (size_t)m.total_size);
@@ -140,10 +143,13 @@ static void on_answer(struct queue *q, const struct command *resp)
         queue_restart(q, h.next_begin_offset);
         return;
     }
+    int64_t resume = -1;
     if (resp->code == RESP_SUCCESS)
-        deliver_records(q, resp->body);
-    pq_advance(&q->pq, h.next_begin_offset);
-    if (!progress && clock_mono(q->k->c->clock) - q->pulled_ms < NOT_HELD_MS)
+        deliver_records(q, resp->body, &resume);
+    pq_advance(&q->pq, resume >= 0 ? resume : h.next_begin_offset);
+    if (resume >= 0)
+        pull_later(q, RETRY_PULL_MS);
+    else if (!progress && clock_mono(q->k->c->clock) - q->pulled_ms < NOT_HELD_MS)
         pull_later(q, NOT_HELD_PAUSE_MS);
     else
         pull_next(q);

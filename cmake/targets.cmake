@@ -43,6 +43,7 @@ endfunction()
 
 # hp_fuzz(FOLDER DEPS target...): every FOLDER/*_fuzz.c; with HP_FUZZ a libFuzzer target,
 # otherwise a program that replays the files named on its command line (tests use it on the corpora).
+add_custom_target(fuzz_targets)
 function(hp_fuzz folder)
     cmake_parse_arguments(F "" "" "DEPS" ${ARGN})
     file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*_fuzz.c)
@@ -58,6 +59,7 @@ function(hp_fuzz folder)
                 COMMAND ${stem} ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/corpus/${stem})
             set_tests_properties(fuzz/corpus/${stem} PROPERTIES LABELS fuzz TIMEOUT 120)
         endif()
+        add_dependencies(fuzz_targets ${stem})
         target_link_libraries(${stem} PRIVATE ${F_DEPS})
         set_target_properties(${stem} PROPERTIES
             RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)

@@ -55,6 +55,7 @@ enum {
     AT_PHYS_OFFSET = 28,
     AT_SYS_FLAG = 36,
     AT_STORE_TIMESTAMP = 56, /* born host IPv4 */
+    AT_BODY_SIZE = 84,       /* both hosts IPv4 */
     V6_EXTRA = 12,
     TOPIC_V1_MAX = 127,
     PROPERTY_END = 2,
@@ -197,6 +198,19 @@ static int64_t read_prop_crc(const char *p)
     return v;
 }
 
+/* Of a record that message_encode made. */
+static size_t properties_length(const char *record)
+{
+    const uint32_t flags = be32_get(record + AT_SYS_FLAG);
+    size_t at = AT_BODY_SIZE;
+    at += flags & SYSFLAG_BORN_V6 ? V6_EXTRA : 0u;
+    at += flags & SYSFLAG_STORE_V6 ? V6_EXTRA : 0u;
+    at += 4 + be32_get(record + at);
+    const bool v2 = (int32_t)be32_get(record + 4) == MESSAGE_MAGIC_V2;
+    at += v2 ? 2u + be16_get(record + at) : 1u + (uint8_t)record[at];
+    return be16_get(record + at);
+}
+
 void message_patch(char *record, int64_t queue_offset, int64_t phys_offset, int64_t store_timestamp)
 {
     const bool born_v6 = be32_get(record + AT_SYS_FLAG) & SYSFLAG_BORN_V6;
@@ -204,7 +218,8 @@ void message_patch(char *record, int64_t queue_offset, int64_t phys_offset, int6
     be64_put(record + AT_PHYS_OFFSET, (uint64_t)phys_offset);
     be64_put(record + AT_STORE_TIMESTAMP + (born_v6 ? V6_EXTRA : 0), (uint64_t)store_timestamp);
     const size_t covered = be32_get(record) - MESSAGE_PROP_CRC_SIZE;
-    if (is_prop_crc(record + covered))
+    /* The end of a body, the topic and short properties can look like it, too. */
+    if (is_prop_crc(record + covered) && properties_length(record) >= MESSAGE_PROP_CRC_SIZE)
         put_prop_crc(record + covered, crc32_body(slice_of(record, covered)));
 }
 

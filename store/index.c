@@ -443,9 +443,11 @@ static int reopen_last(struct opening *o, struct err *e)
         if (trusted && count == f->h.count && index_file_full(f) && f->h.end_phys < ix->log_end)
             return 0;
         struct err why;
-        int rc = count <= 1 || count > f->item_max || f->h.begin_phys >= ix->log_end
-                     ? E_NOTFOUND
-                     : index_file_reopen(f, count, ix->log_end, trusted, &why);
+        int rc = E_NOTFOUND;
+        if (count < 1 + named || count > f->item_max)
+            rc = err_set(&why, E_CORRUPT, "%s: the state says that item %d comes next", f->path, count);
+        else if (count > 1 && f->h.begin_phys < ix->log_end)
+            rc = index_file_reopen(f, count, ix->log_end, trusted, &why);
         if (!rc && f->h.count > 1)
             return 0;
         if (rc == E_CORRUPT) {
@@ -459,6 +461,29 @@ static int reopen_last(struct opening *o, struct err *e)
             return rc;
     }
     return 0;
+}
+
+/* Files that do not grow are believed as they are, so their headers must agree with their items and
+ * with the log: a position taken from a wrong one would leave records out for good. */
+static int check_others(struct opening *o, struct err *e)
+{
+    struct index *ix = o->ix;
+    int rc = 0;
+    for (int i = 0; i < ix->file_n && !rc; i++) {
+        struct err why;
+        if (ix->files[i]->slots)
+            continue;
+        rc = index_file_check(ix->files[i], ix->log_end, &why);
+        if (rc != E_CORRUPT) {
+            rc = rc ? err_set(e, rc, "%s", why.text) : 0;
+            continue;
+        }
+        LOGW("index.repair", "text=\"%s\" effect=\"it and the files after it are built anew\"", why.text);
+        o->have_state = false;
+        for (rc = 0; !rc && ix->file_n > i;)
+            rc = remove_last(ix, e);
+    }
+    return rc;
 }
 
 static void close_files(struct index *ix)
@@ -502,6 +527,8 @@ static int open_index(struct index *ix, struct err *e)
         rc = load_files(&o, e);
     if (!rc)
         rc = reopen_last(&o, e);
+    if (!rc)
+        rc = check_others(&o, e);
     free(o.names.v);
     if (!rc)
         rc = set_position(&o, e);

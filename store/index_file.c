@@ -201,6 +201,23 @@ int index_file_item(struct index_file *f, int32_t i, struct index_item *out, str
     return 0;
 }
 
+int index_file_check(struct index_file *f, int64_t phys_max, struct err *e)
+{
+    const struct index_header *h = &f->h;
+    struct index_item first, last;
+    if (h->count <= 1)
+        return 0;
+    int rc = index_file_item(f, 1, &first, e);
+    if (!rc)
+        rc = index_file_item(f, h->count - 1, &last, e);
+    if (!rc && (first.phys != h->begin_phys || last.phys != h->end_phys || h->end_phys < h->begin_phys ||
+                h->end_phys >= phys_max))
+        rc = err_set(e, E_CORRUPT, "%s: the header says offsets %lld to %lld, the items %lld to %lld, the log ends "
+                     "at %lld", f->path, (long long)h->begin_phys, (long long)h->end_phys, (long long)first.phys,
+                     (long long)last.phys, (long long)phys_max);
+    return rc;
+}
+
 int index_file_first(struct index_file *f, int32_t hash, int32_t *out, struct err *e)
 {
     const int32_t slot = hash % f->slot_n;
@@ -356,7 +373,7 @@ int index_file_reopen(struct index_file *f, int32_t count, int64_t phys_max, boo
     if (rc)
         return rc;
     if (trusted && count == was.count && was.end_phys < phys_max && load_slots(f))
-        return 0;
+        return index_file_check(f, phys_max, e);
     rc = rebuild_slots(f, count, phys_max, e);
     if (!rc && f->h.count == was.count)
         f->h.end_ts = was.end_ts; /* exact, not only to the second */
@@ -365,7 +382,7 @@ int index_file_reopen(struct index_file *f, int32_t count, int64_t phys_max, boo
     if (!rc && f->h.count == 1)
         f->h = (struct index_header){.count = 1};
     f->written = f->h.count;
-    return rc;
+    return rc ? rc : index_file_check(f, phys_max, e);
 }
 
 int32_t index_hash(struct slice topic_and_key)

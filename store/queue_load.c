@@ -252,7 +252,7 @@ static int fill_blank(struct store_queue *q, int64_t start, int64_t bytes, struc
     int rc = queue_fd_get(q, start, CREATE_SYNCED, &fd, e);
     if (rc)
         return rc;
-    const int64_t chunk = BLANK_CHUNK / CQ_UNIT_SIZE * CQ_UNIT_SIZE;
+    const int64_t most = BLANK_CHUNK / CQ_UNIT_SIZE * CQ_UNIT_SIZE, chunk = bytes < most ? bytes : most;
     for (int64_t i = 0; i < chunk; i += CQ_UNIT_SIZE)
         queue_unit_put(t->scratch + i, &(struct queue_unit){0, CQ_BLANK_SIZE, 0});
     for (int64_t done = 0; done < bytes && !rc; done += chunk)

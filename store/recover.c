@@ -360,7 +360,7 @@ static int refuse_damage(const struct recovery *r, struct err *e)
     struct commitlog *l = &r->st->log;
     for (int i = l->file_n; i-- > 0 && l->files[i]->start > r->pos;) {
         int64_t ts;
-        if (whole_record_at(r->st, l->files[i]->start, &ts) && ts < r->st->checkpoint.physic_ts) {
+        if (whole_record_at(r->st, l->files[i]->start, &ts) && ts >= 0 && ts < r->st->checkpoint.physic_ts) {
             struct store_file *f = commitlog_find(l, r->pos);
             const int rc = err_set(e, E_CORRUPT, "%s: damaged at byte %lld (physical offset %lld), and %020lld "
                                    "is whole; restore the file from a copy, or move the later files and "

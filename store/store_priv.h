@@ -351,6 +351,8 @@ static inline bool index_file_full(const struct index_file *f) { return f->h.cou
  * phys_max. `trusted`: its slots are complete; otherwise, and when it got shorter, they are made anew
  * from the items. */
 int index_file_reopen(struct index_file *f, int32_t count, int64_t phys_max, bool trusted, struct err *e) HP_MUST_USE;
+/* Do header, first and last item of a loaded file agree, and end below phys_max? E_CORRUPT. */
+int index_file_check(struct index_file *f, int64_t phys_max, struct err *e) HP_MUST_USE;
 /* Adds an item; not when it is full. Errors of the write of earlier items: nothing was added. */
 int index_file_add(struct index_file *f, int32_t hash, int64_t phys, int64_t ts, struct err *e) HP_MUST_USE;
 int index_file_write(struct index_file *f, struct err *e) HP_MUST_USE; /* items and header, no sync */

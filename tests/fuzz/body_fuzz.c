@@ -89,6 +89,25 @@ static void fuzz_lock(struct slice body)
     lock_body_free(&l);
 }
 
+static void fuzz_lock_ok(struct slice body)
+{
+    json_t *root, *root_again;
+    struct mq_ref *queues, *again;
+    size_t n, again_n;
+    struct buf out;
+    struct err e;
+    if (lock_ok_decode(body, &root, &queues, &n, &e))
+        return;
+    buf_init(&out, 0);
+    MQ_ASSERT(lock_ok_encode(queues, n, &out) == 0);
+    MQ_ASSERT(lock_ok_decode(buf_slice(&out), &root_again, &again, &again_n, &e) == 0 && again_n == n);
+    buf_free(&out);
+    free(again);
+    json_decref(root_again);
+    free(queues);
+    json_decref(root);
+}
+
 static void fuzz_configs(struct slice body)
 {
     json_t *root;
@@ -115,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (!n)
         return 0;
     const struct slice body = slice_of((const char *)data + 1, n - 1);
-    switch (data[0] % 8) {
+    switch (data[0] % 9) {
     case 0: fuzz_register(body, false); break;
     case 1: fuzz_register(body, true); break;
     case 2: fuzz_route(body, false); break;
@@ -124,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     case 5: fuzz_list(body); break;
     case 6: fuzz_lock(body); break;
     case 7: fuzz_configs(body); break;
+    case 8: fuzz_lock_ok(body); break;
     }
     return 0;
 }

@@ -49,6 +49,8 @@ static void check_record(struct slice in, struct message m)
     MQ_ASSERT(message_decode(slice_of(out, size), 0, &patched, NULL) == 0);
     MQ_ASSERT(patched.queue_offset == 1 && patched.phys_offset == 2 &&
               patched.store_timestamp == 3);
+    MQ_ASSERT(slice_eq(patched.topic, m.topic) && slice_eq(patched.body, m.body));
+    MQ_ASSERT(slice_eq(patched.topic, m.topic) && slice_eq(patched.body, m.body));
     free(out);
     check_sealed(m);
 }

@@ -8,7 +8,8 @@
  * Happy path: every file named, and every file below every directory named, is given to
  * LLVMFuzzerTestOneInput once. With -runs=N it then makes N inputs: one of the corpus, changed
  * one to eight times (bits, bytes, numbers at their limits, inserted, removed, repeated and
- * swapped runs, pieces of other inputs). The same seed makes the same inputs.
+ * swapped runs, pieces of other inputs), by the target's own LLVMFuzzerCustomMutator where it has one.
+ * The same seed makes the same inputs.
  *
  * Failure modes: when the target dies (sanitizer, assertion, signal) or an input takes longer than
  * -timeout, the input is written to crash-<pid> or timeout-<pid> in $TMPDIR (or /tmp) and its name
@@ -29,7 +30,10 @@
 #include "base/rng.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t max);
 __attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv);
+__attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max,
+                                                     unsigned seed);
 __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
 const char *__ubsan_default_options(void);
 
@@ -266,6 +270,33 @@ static void mutate(struct buf *b)
     }
 }
 
+/* What a target's own mutator calls for the plain part of its work. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t max)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    buf_reserve(&b, 1);
+    buf_add(&b, data, n);
+    mutate(&b);
+    MQ_ASSERT(!buf_error(&b));
+    n = b.n < max ? b.n : max;
+    if (n)
+        memcpy(data, b.p, n);
+    buf_free(&b);
+    return n;
+}
+
+static void mutate_as_target_likes(struct buf *b)
+{
+    const size_t n = b->n, max = n + 4096;
+    if (!LLVMFuzzerCustomMutator) {
+        mutate(b);
+    } else if (buf_extend(b, max - n)) {
+        b->n = LLVMFuzzerCustomMutator((uint8_t *)b->p, n, max, (unsigned)below(UINT32_MAX));
+        MQ_ASSERT(b->n <= max);
+    }
+}
+
 static void run_mutations(void)
 {
     struct buf b;
@@ -276,7 +307,7 @@ static void run_mutations(void)
         buf_reserve(&b, 1);
         buf_add(&b, from->p, from->n < (size_t)opt.max_len ? from->n : (size_t)opt.max_len);
         for (size_t k = 1 + below(8); k > 0; k--)
-            mutate(&b);
+            mutate_as_target_likes(&b);
         MQ_ASSERT(!buf_error(&b));
         run_input(b.p, b.n);
     }

@@ -100,6 +100,17 @@ static void bounds_are_inclusive(void **state)
     assert_string_equal(c.name, "12345678901234567890");
 }
 
+/* conf_print writes what is not set as an empty value, and what it prints must load again. */
+static void an_empty_value_unsets_a_string_without_default(void **state)
+{
+    (void)state;
+    assert_ok(set("file", "x"), &e);
+    assert_string_equal(c.file, "x");
+    assert_ok(set("file", ""), &e);
+    assert_null(c.file);
+    assert_code(set("file", "12345678901"), E_RANGE, &e);
+}
+
 static void refusals_say_where_what_and_what_would_be_right(void **state)
 {
     (void)state;
@@ -229,7 +240,7 @@ static void what_is_printed_reads_back(void **state)
     assert_string_equal(
         text, "autoCreateTopicEnable=true\nlistenPort=10911\nanyNumber=-5\n"
               "mappedFileSizeCommitLog=1073741824\nbrokerName=DEFAULT_BROKER\n"
-              "note=C:\\\\data\\tand\\nmore = x\nflushDiskType=SYNC_FLUSH\ntlsEnable=false\n");
+              "note=C:\\\\data\\tand\\nmore = x\nfile=\nflushDiskType=SYNC_FLUSH\ntlsEnable=false\n");
     teardown(NULL);
     setup(NULL);
     assert_ok(apply(text, &notes), &e);
@@ -268,6 +279,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(an_alias_sets_the_same_field, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds_are_inclusive, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_empty_value_unsets_a_string_without_default, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals_say_where_what_and_what_would_be_right, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(unsafe_keys_may_say_their_default, setup, teardown),

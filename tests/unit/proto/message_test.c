@@ -428,6 +428,26 @@ static void a_checksum_torn_anywhere_is_found(void **state)
     free(record);
 }
 
+/* The end of the body, the topic and the properties together have the form of the property. */
+static void what_only_looks_like_the_checksum_property_is_left_alone(void **state)
+{
+    (void)state;
+    size_t size;
+    struct err e;
+    struct message m = {.body_crc = -1, .born_host = {.len = 4}, .store_host = {.len = 4}, .topic = SLICE_LIT("abc"),
+                        .body = SLICE_LIT("x__CRC32#\x01"), .properties = SLICE_LIT("k\1vv\2")};
+    char record[200];
+    assert_int_equal(message_prepare(&m, &size), 0);
+    assert_true(size <= sizeof record);
+    message_encode(&m, record, size);
+    assert_memory_equal(record + size - 20, "__CRC32#\1", 9);
+    message_patch(record, 1, 2, 3);
+    assert_ok(message_decode(slice_of(record, size), MESSAGE_CHECK_CRC, &m, &e), &e);
+    assert_true(slice_eq_str(m.topic, "abc"));
+    assert_false(message_has_prop_crc(&m));
+    assert_int_equal(m.phys_offset, 2);
+}
+
 /* Known failure 4. The queue offset is the one that gives these bytes that checksum. */
 static void a_checksum_of_zero_is_a_checksum(void **state)
 {
@@ -510,6 +530,7 @@ int main(void)
         cmocka_unit_test(any_changed_byte_of_a_record_with_a_checksum_is_found),
         cmocka_unit_test(a_checksum_torn_anywhere_is_found),
         cmocka_unit_test(a_checksum_of_zero_is_a_checksum),
+        cmocka_unit_test(what_only_looks_like_the_checksum_property_is_left_alone),
         cmocka_unit_test(the_checksum_counts_for_the_limit_of_properties),
         cmocka_unit_test(recorded_bodies_are_written_again_byte_for_byte),
         cmocka_unit_test(pull_answers_of_all_conversations_are_written_again_byte_for_byte),

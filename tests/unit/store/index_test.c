@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/crc.h"
 #include "store/store_priv.h"
 #include "tests/support/seed.h"
 #include "tests/support/store_fixture.h"
@@ -379,6 +380,30 @@ static void damaged_files_are_built_anew(void **state)
     }
 }
 
+/* It would hide every key of the records that it claims. */
+static void a_state_that_counts_impossible_items_is_not_believed(void **state)
+{
+    (void)state;
+    static const uint32_t counts[] = {0, 1, 161, 1u << 30, 1u << 31};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct store_fixture f;
+        char *p;
+        size_t n;
+        start(&f);
+        put_numbered(&f, 0, 90);
+        all_steps(&f);
+        fixture_close(&f);
+        fixture_read_file(&f, "/store/indexCheckpoint", &p, &n);
+        be32_put(p + 24, counts[i]);
+        be32_put(p + 32, crc32_update(0, p, 32));
+        fixture_write_file(&f, "/store/indexCheckpoint", p, n);
+        free(p);
+        fixture_open(&f);
+        assert_all_found(&f, 0, 90);
+        fixture_fini(&f);
+    }
+}
+
 static void a_damaged_full_file_is_built_anew_when_a_query_meets_it(void **state)
 {
     (void)state;
@@ -551,6 +576,7 @@ int main(void)
         cmocka_unit_test(a_file_has_upstreams_bytes),
         cmocka_unit_test(an_index_that_was_deleted_is_built_anew),
         cmocka_unit_test(damaged_files_are_built_anew),
+        cmocka_unit_test(a_state_that_counts_impossible_items_is_not_believed),
         cmocka_unit_test(a_damaged_full_file_is_built_anew_when_a_query_meets_it),
         cmocka_unit_test(after_a_crash_every_key_is_found_once),
         cmocka_unit_test(a_crash_at_any_change_of_an_index_file_costs_no_key),
