@@ -8,6 +8,11 @@
  * (checkCRCOnRecover); its topic has no zero byte; and the physical offset inside it is where it
  * stands. The last check is what keeps bytes of an earlier life of a file, however intact, from
  * being replayed.
+ * A property __CRC32# may also be an application's, through a broker that writes no checksums; then it
+ * fits nothing. Who writes checksums lets no foreign one in. So a record that is whole but for it is
+ * kept, with a log line, unless a record before it or the next one has a checksum that fits. The first
+ * record that is looked at after a crash must have something behind it, else it may be a torn tail.
+ * With forceVerifyPropCRC none is kept.
  * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
  * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
@@ -60,6 +65,7 @@ struct recovery {
     bool full;     /* from the beginning of the log: gaps are the log's own */
     bool need_full;
     const char *phase;
+    bool checksums; /* a record with a checksum that fits was replayed */
 };
 
 static void tell(struct recovery *r, int64_t done, int64_t total)
@@ -99,6 +105,47 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
     return whole ? RECORD_WHOLE : RECORD_BAD;
 }
 
+enum next { NEXT_NOTHING, NEXT_SOMETHING, NEXT_WITH_CHECKSUM /* that fits */ };
+
+/* What follows at pos: nothing whole, a record or its file's end, or a record of a writer of checksums. */
+static enum next next_at(struct store *st, int64_t pos)
+{
+    struct store_file *f = commitlog_find(&st->log, pos);
+    if (!f)
+        return NEXT_NOTHING;
+    struct message m;
+    const int64_t left = f->start + f->size - pos;
+    const struct slice bytes = slice_of(f->map + (pos - f->start), (size_t)left);
+    const int rc = message_decode(bytes, MESSAGE_CHECK_BODY, &m, NULL);
+    enum next next = NEXT_NOTHING;
+    if (!rc && m.phys_offset == pos)
+        next = message_has_prop_crc(&m) && !message_decode(bytes, MESSAGE_CHECK_CRC, &m, NULL) ? NEXT_WITH_CHECKSUM
+                                                                                              : NEXT_SOMETHING;
+    else if (rc == E_NOTFOUND && m.total_size == left)
+        next = NEXT_SOMETHING;
+    store_file_unref(f);
+    return next;
+}
+
+/* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
+ * that property an application's? */
+static bool has_foreign_checksum(const struct recovery *r, const struct store_file *f, int64_t pos, struct message *m)
+{
+    struct store *st = r->st;
+    const struct slice bytes = slice_of(f->map + (pos - f->start), (size_t)(f->start + f->size - pos));
+    if (!st->o.check_crc_on_recover || st->o.force_verify_prop_crc ||
+        message_decode(bytes, MESSAGE_CHECK_BODY, m, NULL) || m->phys_offset != pos ||
+        memchr(m->topic.p, 0, m->topic.n) || !message_has_prop_crc(m))
+        return false;
+    const enum next next = next_at(st, pos + m->total_size);
+    if (r->checksums || next == NEXT_WITH_CHECKSUM ||
+        (next == NEXT_NOTHING && !r->found->clean && !r->found->records))
+        return false;
+    LOGW("store.recover", "physOffset=%lld text=\"kept: the property __CRC32# is no checksum of this record\"",
+         (long long)pos);
+    return true;
+}
+
 static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
 {
     struct store_file *f = commitlog_find(&st->log, pos);
@@ -106,7 +153,11 @@ static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
         return false;
     struct message m;
     int64_t left;
-    const bool whole = record_at(st, f, pos, &m, &left) == RECORD_WHOLE;
+    /* A checksum that fits nothing may be foreign: the replay, which begins here, judges it. */
+    bool whole = record_at(st, f, pos, &m, &left) == RECORD_WHOLE;
+    if (!whole && !st->o.force_verify_prop_crc)
+        whole = !message_decode(slice_of(f->map + (pos - f->start), (size_t)left), MESSAGE_CHECK_BODY, &m, NULL) &&
+                m.phys_offset == pos;
     if (whole)
         *ts = m.store_timestamp;
     store_file_unref(f);
@@ -285,7 +336,8 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
         struct message m;
         int64_t left;
         const enum record_kind kind = record_at(r->st, f, r->pos, &m, &left);
-        if (kind == RECORD_BAD) {
+        const bool foreign = kind == RECORD_BAD && has_foreign_checksum(r, f, r->pos, &m);
+        if (kind == RECORD_BAD && !foreign) {
             *ended = true;
             return 0;
         }
@@ -293,6 +345,7 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             r->pos += left;
             return 0;
         }
+        r->checksums |= !foreign && message_has_prop_crc(&m);
         int rc = require_checksum(r, f, &m, e);
         if (!rc)
             rc = rebuild_unit(r, &m, e);
