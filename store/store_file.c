@@ -196,6 +196,26 @@ int store_file_cut(struct store_file *f, int64_t used, struct err *e)
     return rc ? rc : file_map(f, e);
 }
 
+bool store_file_is_hot(const struct store_file *f, int64_t at, int64_t n)
+{
+    return f->fs->resident(f->f, f->map, (size_t)at, (size_t)n) == 1;
+}
+
+int store_file_warm(const struct store_file *f, int64_t at, int64_t n, struct err *e)
+{
+    enum { CHUNK = 64 * 1024 };
+    if (store_file_is_hot(f, at, n))
+        return 0;
+    char *const chunk = malloc(CHUNK);
+    int rc = chunk ? 0 : err_set(e, E_NOMEM, "read %s", f->path);
+    for (const int64_t end = at + n; !rc && at < end; at += CHUNK) {
+        const ssize_t got = f->fs->pread(f->f, chunk, end - at < CHUNK ? (size_t)(end - at) : CHUNK, at, e);
+        rc = got < 0 ? (int)got : 0;
+    }
+    free(chunk);
+    return rc;
+}
+
 struct store_file *store_file_ref(struct store_file *f)
 {
     atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
