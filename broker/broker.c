@@ -82,9 +82,7 @@ static void on_failed(void *arg, const char *reason)
     struct broker *b = arg;
     snprintf(b->failed_reason, sizeof b->failed_reason, "The store has failed and is read-only: %s",
              reason);
-    b->failed = true;
-    LOGE("store.failed", "reason=\"%s\" effect=\"sends are refused, pulls go on\" "
-         "remedy=\"check the disk, then restart the broker\"", reason);
+    b->failed = true; /* the store has logged it */
 }
 
 static void on_progress(void *arg, const struct store_progress *p)
@@ -118,6 +116,9 @@ static int open_store(struct broker *b, struct err *e)
     so.max_message_size = c->max_message_size;
     so.transfer_count_max = c->transfer_count_max;
     so.transfer_bytes_max = c->transfer_bytes_max;
+    so.disk_count_max = c->disk_count_max;
+    so.disk_bytes_max = c->disk_bytes_max;
+    so.memory_ratio = c->memory_ratio;
     so.filter_scan_bytes = c->filter_scan_bytes;
     so.index_enable = c->index_enable;
     so.index_slots = c->index_slots;
@@ -213,6 +214,7 @@ static int net_open(struct broker *b, int i, struct err *e)
     char name[16];
     snprintf(name, sizeof name, "net%d", i);
     n->broker = b;
+    list_init(&n->lines);
     rng_seed(&n->rng, rng_seed_from_os());
     int rc = loop_start(&n->loop, name, i, e);
     if (rc != 0)

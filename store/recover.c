@@ -4,6 +4,9 @@
  * Runs on: store_open, alone.
  *
  * What a whole record is: record.c; checksums are compared with checkCRCOnRecover.
+ * A record that is whole but for a checksum that fits nothing is kept, with a log line, when the checksum can be
+ * an application's property (record_check.c) and no record replayed before it has one that fits. The first
+ * record that is looked at after a crash must have something behind it, else it may be a torn tail.
  * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
  * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
@@ -56,6 +59,7 @@ struct recovery {
     bool units_kept; /* in memory: the disk is full */
     bool need_full;
     const char *phase;
+    bool checksums; /* a record with a checksum that fits was replayed */
 };
 
 static void tell(struct recovery *r, int64_t done, int64_t total)
@@ -85,6 +89,20 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
+/* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
+ * that property an application's? */
+static bool has_foreign_checksum(const struct recovery *r, const struct store_file *f, int64_t pos, struct message *m)
+{
+    struct store *st = r->st;
+    bool last;
+    if (!st->o.check_crc_on_recover || r->checksums || !checksum_is_foreign(st, f, pos, m, &last) ||
+        (last && !r->found->clean && !r->found->records))
+        return false;
+    LOGW("store.recover", "physOffset=%lld text=\"kept: the property __CRC32# is no checksum of this record\"",
+         (long long)pos);
+    return true;
+}
+
 static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
 {
     struct store_file *f = commitlog_find(&st->log, pos);
@@ -92,7 +110,11 @@ static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
         return false;
     struct message m;
     int64_t left;
-    const bool whole = record_at(st, f, pos, &m, &left) == RECORD_WHOLE;
+    /* A checksum that fits nothing may be foreign: the replay, which begins here, judges it. */
+    bool whole = record_at(st, f, pos, &m, &left) == RECORD_WHOLE;
+    if (!whole && !st->o.force_verify_prop_crc)
+        whole = !message_decode(slice_of(f->map + (pos - f->start), (size_t)left), MESSAGE_CHECK_BODY, &m, NULL) &&
+                m.phys_offset == pos;
     if (whole)
         *ts = m.store_timestamp;
     store_file_unref(f);
@@ -289,7 +311,8 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
         struct message m;
         int64_t left;
         const enum record_kind kind = record_at(r->st, f, r->pos, &m, &left);
-        if (kind == RECORD_BAD) {
+        const bool foreign = kind == RECORD_BAD && has_foreign_checksum(r, f, r->pos, &m);
+        if (kind == RECORD_BAD && !foreign) {
             *ended = true;
             return 0;
         }
@@ -297,6 +320,7 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             r->pos += left;
             return 0;
         }
+        r->checksums |= !foreign && message_has_prop_crc(&m);
         int rc = require_checksum(r, f, &m, e);
         if (!rc)
             rc = rebuild_unit(r, &m, e);

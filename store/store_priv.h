@@ -40,11 +40,21 @@ int store_file_load(struct fs *fs, const char *dir, int64_t start, int64_t size,
                     struct store_file **out, struct err *e) HP_MUST_USE;
 /* Zeros everything from `used` on, on disk. Only before anybody else holds the file. */
 int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_USE;
-/* Whether the record of `size` bytes at phys has right checksums and says that it stands there. Looked
- * at once in the life of the process: what is found whole is remembered. Any thread. */
-bool store_file_check(struct store_file *f, int64_t phys, int32_t size, struct err *e);
+/* Is [at, at + n) of the file in memory? */
+bool store_file_is_hot(const struct store_file *f, int64_t at, int64_t n);
+/* Brings it there, by reading: a mapping that is not in memory would answer a disk error with a signal. */
+int store_file_warm(const struct store_file *f, int64_t at, int64_t n, struct err *e) HP_MUST_USE;
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
+
+/* ---- record_check.c: what only checksums can vouch for ---- */
+
+/* Has the record of `size` bytes at phys right checksums, and does it say that it stands there? Looked at
+ * once in the life of the process. Any thread. E_CORRUPT: names file, byte and reason. */
+int record_check(struct store *st, struct store_file *f, int64_t phys, int32_t size, struct err *e) HP_MUST_USE;
+/* Is the record at pos whole but for a property __CRC32# that is an application's? *m is set then; *last:
+ * nothing whole stands behind it. */
+bool checksum_is_foreign(struct store *st, const struct store_file *f, int64_t pos, struct message *m, bool *last);
 
 /* ---- places.c: where the parts lie ---- */
 
@@ -204,6 +214,8 @@ int queue_add(struct store_queue *q, const struct queue_unit *u) HP_MUST_USE;
 /* Up to n units from queue offset `offset`, as encoded bytes; stops at max and at file ends.
  * Returns the count, or E_NOTFOUND (file gone), E_IO, E_CORRUPT (file too short). */
 int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
+/* The same without waiting for the disk: E_AGAIN when it would. */
+int queue_read_now(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
 int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e) HP_MUST_USE;
 void queue_range(struct store_queue *q, int64_t *min, int64_t *max);
 /* Writes what is not in files yet, up to q->flushing. `sync`: durably, otherwise the caller syncs the
@@ -218,6 +230,7 @@ enum queue_create { CREATE_NOT, CREATE_UNSYNCED /* its names are durable after a
                     CREATE_SYNCED };
 int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
                  struct err *e) HP_MUST_USE;
+struct queue_fd *queue_fd_cached(struct store_queue *q, int64_t start); /* NULL: it is not open */
 void queue_fd_put(struct store_queue *q, struct queue_fd *fd);
 void queue_fd_drop(struct store_queue *q, int64_t start); /* its file is removed */
 void queue_fds_close(struct store_queue *q);
@@ -424,6 +437,7 @@ struct store {
     struct visibility vis;
     struct queue_table queues;
     struct index index;
+    int64_t memory_bytes; /* the log's share of the machine's memory */
     struct checkpoint checkpoint; /* the cq flush worker's, after open */
     struct worker flusher, deadlines, cq_flusher, allocator, indexer, space_watch, cleaner;
     struct retention retention;
