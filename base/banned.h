@@ -19,7 +19,7 @@
  * BANNED alloca     -
  * BANNED gmtime     gmtime_r
  * BANNED localtime  localtime_r
- * BANNED-OUTSIDE base/,apps/common/timing.c time clock_wall
- * BANNED-OUTSIDE base/,apps/common/timing.c clock_gettime clock_wall
- * BANNED-OUTSIDE base/,apps/common/timing.c gettimeofday clock_wall
+ * BANNED-OUTSIDE base/,apps/common/timing.c,tests/chaos/shim.c time clock_wall
+ * BANNED-OUTSIDE base/,apps/common/timing.c,tests/chaos/shim.c,bench/writepath.c clock_gettime clock_wall
+ * BANNED-OUTSIDE base/,apps/common/timing.c,tests/chaos/shim.c gettimeofday clock_wall
  */

@@ -388,8 +388,12 @@ static int make_one(struct fs *fs, const char *path, struct err *e)
 {
     struct fs_stat st;
     int rc = fs->mkdir(fs, path, e);
-    if (!rc)
-        return sync_parent(fs, path, e);
+    if (!rc) {
+        rc = sync_parent(fs, path, e);
+        if (rc) /* found there, the next attempt would take it for durable */
+            (void)fs->rmdir(fs, path, NULL);
+        return rc;
+    }
     if (fs->stat(fs, path, &st, NULL))
         return rc; /* why mkdir failed says more than why stat did */
     return st.is_dir ? 0

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "broker/client_mgr.h"
 #include "broker/delay.h"
@@ -100,6 +101,10 @@ static int open_store(struct broker *b, struct err *e)
     store_opts_defaults(&so);
     so.root_dir = c->store_root;
     so.commitlog_dir = c->store_commitlog;
+    so.consumequeue_dir = c->store_consumequeue;
+    so.index_dir = c->store_index;
+    so.checkpoint_path = c->store_checkpoint;
+    so.abort_path = c->store_abort;
     so.commitlog_file_size = c->commitlog_file_size;
     so.cq_file_size = c->cq_file_size;
     so.flush_mode = c->flush_disk_type == FLUSH_DISK_SYNC ? FLUSH_SYNC : FLUSH_ASYNC;
@@ -147,6 +152,15 @@ static int open_store(struct broker *b, struct err *e)
     return opened;
 }
 
+/* What is missing in the files is made again at each start, and written when there is space again. */
+static int save_if_space(int rc, const char *name, const struct err *e)
+{
+    if (rc != E_NOSPC)
+        return rc;
+    LOGE("config.write", "file=%s error=\"%s\" text=\"the broker starts on a full disk\"", name, e->text);
+    return 0;
+}
+
 static int load_config(struct broker *b, struct err *e)
 {
     char dir[4200];
@@ -157,8 +171,8 @@ static int load_config(struct broker *b, struct err *e)
     if (rc == 0)
         rc = system_tables_complete(b, e);
     if (rc == 0)
-        rc = persist_save_topics(b, e);
-    return rc == 0 ? persist_save_groups(b, e) : rc;
+        rc = save_if_space(persist_save_topics(b, e), "topics.json", e);
+    return rc == 0 ? save_if_space(persist_save_groups(b, e), "subscriptionGroup.json", e) : rc;
 }
 
 /* --- network loops --- */
@@ -509,7 +523,7 @@ int broker_open(struct broker **out, const struct broker_opts *o, struct err *e)
     b->opts = o;
     b->fs = o->fs ? o->fs : &fs_real;
     clock_steady_init(&b->steady, &clock_system, &clock_boot);
-    b->clock = o->clock ? o->clock : &b->steady.base;
+    b->clock = o->clock ? o->clock : FAILPOINT(FP_CLOCK_STEADY) ? &clock_system : &b->steady.base;
     int rc = bring_up(b, &stage, e);
     if (rc != 0) {
         struct err ignored;

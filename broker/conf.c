@@ -139,9 +139,16 @@ static int finish_paths(struct broker_conf *c, struct err *e)
         snprintf(path, sizeof path, "%s/store", home);
         rc = set_str(&c->store_root, path, e);
     }
-    if (rc == 0 && !c->store_commitlog) {
-        snprintf(path, sizeof path, "%s/commitlog", c->store_root);
-        rc = set_str(&c->store_commitlog, path, e);
+    struct {
+        char **field;
+        const char *name;
+    } const parts[] = {{&c->store_commitlog, "commitlog"}, {&c->store_consumequeue, "consumequeue"},
+                       {&c->store_index, "index"}, {&c->store_checkpoint, "checkpoint"},
+                       {&c->store_abort, "abort"}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && rc == 0; i++) {
+        snprintf(path, sizeof path, "%s/%s", c->store_root, parts[i].name);
+        if (!*parts[i].field)
+            rc = set_str(parts[i].field, path, e);
     }
     if (rc == 0 && strchr(c->store_commitlog, ','))
         return err_set(e, E_INVAL,

@@ -95,7 +95,8 @@ static struct ensure_job *job_new(struct req *r, const struct ensure *what)
         groups[i] = what->groups[i];
         ok = ok && copy_name(r, &groups[i]);
     }
-    *j = (struct ensure_job){.job = {.work = create, .then = ensured},
+    *j = (struct ensure_job){.job = {.work = create, .then = ensured,
+                                     .may_be_unsaved = what->lenient || what->topic_n == 0},
                              .topics = topics, .topic_n = what->topic_n,
                              .groups = groups, .group_n = what->group_n,
                              .lenient = what->lenient};

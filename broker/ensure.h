@@ -16,5 +16,5 @@ struct ensure {
 };
 /* Takes r. again(r) runs on r's loop when everything exists; when something cannot be created
  * (limit, bad name) r is answered here with code and reason (unless lenient), so again() never
- * loops. Slices of req_command(r) taken before are invalid afterwards. */
+ * loops. Groups alone, and what a heartbeat needs, exist also while their file cannot be written. Slices of req_command(r) taken before are invalid afterwards. */
 void ensure_then(struct req *r, const struct ensure *what, void (*again)(struct req *r));

@@ -37,7 +37,7 @@ static int load_file(struct broker *b, const char *path, json_t **out, struct er
     if (slice_trim(slice_of(text, n)).n == 0)
         rc = err_set(e, E_CORRUPT, "%s is empty", path);
     else if ((rc = json_parse(slice_of(text, n), out, e)) != 0)
-        rc = err_wrap(e, E_CORRUPT, "%s", path);
+        rc = err_wrap(e, rc == E_NOMEM ? rc : E_CORRUPT, "%s", path);
     free(text);
     return rc;
 }
@@ -52,11 +52,15 @@ int persist_load(struct broker *b, const char *name, json_t **out, struct err *e
     int rc = load_file(b, path, out, &first);
     if (rc == 0)
         return 0;
+    if (rc == E_NOMEM) /* says nothing about the file: the backup is older, and must not win */
+        return err_set(e, rc, "%s", first.text);
     int rc_backup = load_file(b, backup, out, &second);
     if (rc_backup == 0) {
         LOGW("config.backup", "file=%s reason=\"%s\" taken=%s", path, first.text, backup);
         return 0;
     }
+    if (rc_backup == E_NOMEM)
+        return err_set(e, rc_backup, "%s", second.text);
     if (rc == E_NOTFOUND && rc_backup == E_NOTFOUND)
         return 0;
     const struct err *why = rc == E_NOTFOUND ? &second : &first;

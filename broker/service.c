@@ -10,7 +10,8 @@
  *
  * Failure: a file that cannot be written fails the jobs of the turn; the table keeps the change,
  * stays dirty, and the next persist tick tries again. Nothing is lost by that: topics whose
- * messages are in the store are restored at the next start. */
+ * messages are in the store are restored at the next start. Jobs that are made for a reader go on all
+ * the same: a consumer group that is new on a full disk can read. */
 #include "broker/service.h"
 
 #include <inttypes.h>
@@ -70,7 +71,7 @@ static void commit_jobs(struct broker *b)
     list_move_all(&s->jobs, &done);
     LIST_FOREACH_SAFE(it, next, &done) {
         struct service_job *j = LIST_ENTRY(it, struct service_job, link);
-        if (j->rc == 0 && rc != 0) {
+        if (j->rc == 0 && rc != 0 && !j->may_be_unsaved) {
             j->rc = rc;
             j->err = e;
         }

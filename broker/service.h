@@ -15,6 +15,7 @@ struct service_job { /* lives in the request (req_alloc) */
     void (*work)(struct broker *b, struct service_job *j);
     /* The request's loop. rc also tells of a file that could not be written. */
     void (*then)(struct service_job *j);
+    bool may_be_unsaved;  /* then() is not told when a file could not be written: tried again later */
     bool wait_registered; /* then() only after the name servers were told of changed topics */
     int rc;
     struct err err;

@@ -82,8 +82,10 @@ void commitlog_fini(struct commitlog *l)
 
 static int push_file(struct commitlog *l, struct store_file *f, struct err *e)
 {
+    int rc = l->lock_files ? l->fs->lock(f->f, e) : 0;
+    if (rc)
+        return rc;
     uv_rwlock_wrlock(&l->files_lock);
-    int rc = 0;
     if (l->file_n == l->file_cap) {
         const int cap = l->file_cap ? l->file_cap * 2 : 16;
         struct store_file **files = realloc(l->files, (size_t)cap * sizeof *files);

@@ -19,7 +19,8 @@
  * has 91, so it never exceeds the dirty part of the log, which the kernel bounds.
  *
  * Invariants: 1. the ring is ordered by physical offset; 2. offset <= wrote, and in FLUSH_SYNC
- * offset <= flushed; 3. a queue's units are added in order of their queue offsets. */
+ * offset <= flushed; 3. a queue's units are added in order of their queue offsets; 4. a unit that can
+ * be seen points to a record that can be read: whoever meets one that cannot takes it for damaged. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -113,6 +114,7 @@ static size_t advance_some(struct store *st, int64_t upto)
 
 void visibility_advance(struct store *st, int64_t upto, int64_t ts)
 {
+    atomic_store_explicit(&st->vis.readable, upto, memory_order_release);
     while (advance_some(st, upto) == ARRIVAL_BATCH) {
     }
     atomic_store_explicit(&st->vis.offset, upto, memory_order_release);

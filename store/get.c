@@ -311,7 +311,7 @@ int store_units(struct store *st, struct slice topic, int32_t queue_id, int64_t 
 
 int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store_view *out, struct err *e)
 {
-    const int64_t visible = atomic_load_explicit(&st->vis.offset, memory_order_acquire);
+    const int64_t visible = atomic_load_explicit(&st->vis.readable, memory_order_acquire);
     if (phys_offset < atomic_load(&st->log.min) || phys_offset > visible - MESSAGE_SIZE_MIN)
         return err_set(e, E_NOTFOUND, "no message at physical offset %lld", (long long)phys_offset);
     struct store_file *f = commitlog_find(&st->log, phys_offset);

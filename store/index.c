@@ -1,6 +1,6 @@
 /* The key index: from "topic#key" to the records that carry the key.
  *
- * Owns: <root>/index/ (index_file.c has the format) and the position up to which the log is in it.
+ * Owns: storePathIndex (index_file.c has the format) and the position up to which the log is in it.
  * Runs on: the index worker, which trails the log by itself every INDEX_IDLE_MS: the send path does
  * nothing for it, not even wake it. Queries are jobs of the same worker (index_query.c), so nothing
  * here is shared but the list of them.
@@ -50,7 +50,7 @@ int index_init(struct index *ix, struct store *st, struct err *e)
     buf_init(&ix->log, 0);
     if (uv_mutex_init(&ix->lock))
         return err_set(e, E_NOMEM, "open index: cannot create a lock");
-    ix->dir = path_join(st->root, "index");
+    ix->dir = slice_dup(slice_str(st->places.path[PLACE_INDEX]));
     ix->state_path = path_join(st->root, "indexCheckpoint");
     if (ix->dir && ix->state_path)
         return 0;
@@ -68,6 +68,12 @@ void index_fini(struct index *ix)
     free(ix->dir);
     free(ix->state_path);
     uv_mutex_destroy(&ix->lock);
+}
+
+/* A state without files: whatever lies there goes. */
+int index_forget(struct index *ix, struct err *e)
+{
+    return index_state_save(ix, &(struct index_state){.count = 1}, e);
 }
 
 static struct index_file *last_file(const struct index *ix)

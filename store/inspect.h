@@ -22,10 +22,12 @@ enum {
 /* ---- record.c: one record of the log ---- */
 
 enum record_kind { RECORD_WHOLE, RECORD_BLANK, RECORD_BAD };
-/* Judges what stands at physical offset `pos`; `rest` is what its file holds from there to its end.
- * flags: as message_decode. WHOLE: *m is set, its slices borrow from rest. BLANK: the rest of the file
- * holds nothing more. BAD: e says why; E_AGAIN when `rest` ends before the record does. */
-enum record_kind record_judge(struct slice rest, int64_t pos, int flags, struct message *m, struct err *e);
+/* Judges what stands at physical offset `pos`, `left` bytes before the end of its file. `in`: bytes from
+ * there on, `left` of them or fewer. flags: as message_decode. WHOLE: *m is set, its slices borrow from
+ * `in`. BLANK: the rest of the file holds nothing more. BAD: e says why; E_AGAIN: `in` ends before the
+ * record does. */
+enum record_kind record_judge(struct slice in, int64_t left, int64_t pos, int flags, struct message *m,
+                              struct err *e);
 /* Has it a unit in a consume queue? Not half messages, rollbacks and RocketMQ's inner batches. */
 bool record_takes_unit(const struct message *m);
 /* A delayed message on its way: its unit's code is a delivery time, not the tag. */
@@ -61,7 +63,7 @@ static inline bool unit_is_blank(const struct queue_unit *u) { return u->size ==
 /* ---- checkpoint.c ---- */
 
 struct checkpoint {
-    int64_t physic_ts, logics_ts, index_ts, master_flushed, confirm_phys;
+    int64_t physic_ts, logics_ts, index_ts, master_flushed, confirm_phys, age_from_ts;
 };
 struct checkpoint checkpoint_get(const struct disk_checkpoint *d); /* negative numbers count as 0 */
 

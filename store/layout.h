@@ -29,7 +29,9 @@ struct disk_cq_unit {
 /* Section 4 */
 struct disk_checkpoint {
     char physic_ts[8], logics_ts[8], index_ts[8], master_flushed[8], confirm_phys[8];
-    char zeros[4056];
+    char zeros[464];     /* room for what RocketMQ may add */
+    char age_from_ts[8]; /* ours, last of the first sector */
+    char more_zeros[3584];
 };
 
 /* Section 5 */
@@ -83,7 +85,8 @@ DISK_AT(disk_checkpoint, index_ts, 16);
 DISK_AT(disk_checkpoint, master_flushed, 24);
 DISK_AT(disk_checkpoint, confirm_phys, 32);
 DISK_AT(disk_checkpoint, zeros, 40);
-_Static_assert(offsetof(struct disk_checkpoint, zeros) <= 512,
+DISK_AT(disk_checkpoint, age_from_ts, 504);
+_Static_assert(offsetof(struct disk_checkpoint, more_zeros) <= 512,
                "the checkpoint's fields lie in one sector: a torn write leaves the old or the new ones");
 
 DISK_SIZE(disk_index_header, 40);

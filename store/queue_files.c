@@ -64,28 +64,31 @@ static int make_dirs(struct store_queue *q, char *dir, struct err *e)
 }
 
 /* CREATE_SYNCED: the name is durable before the first unit goes in; the sync of that unit covers the
- * size. */
+ * size. What a failure leaves there is found by the next attempt, which must not take its name for
+ * durable: only a sync of everything clears `unsynced`. */
 static int create_file(struct store_queue *q, char *dir, const char *path, enum queue_create how,
                        struct fs_file **out, struct err *e)
 {
     struct fs *fs = q->table->fs;
     int rc = q->has_dir ? 0 : how == CREATE_SYNCED ? fs_mkdirs(fs, dir, e) : make_dirs(q, dir, e);
-    if (rc)
-        return rc;
-    rc = fs->open(fs, path, FS_WRITE | FS_CREATE, out, e);
-    if (rc)
-        return rc;
-    rc = fs->truncate(*out, q->table->file_size, e);
+    const bool opened = !rc && !(rc = fs->open(fs, path, FS_WRITE | FS_CREATE, out, e));
+    if (!rc)
+        rc = fs->truncate(*out, q->table->file_size, e);
     if (!rc && how == CREATE_SYNCED)
         rc = fs->dirsync(fs, dir, e);
-    if (rc) {
+    if (rc && opened)
         fs->close(*out);
-        return rc;
-    }
-    q->has_dir = true;
-    if (how == CREATE_UNSYNCED)
-        q->table->unsynced = true;
-    return 0;
+    q->has_dir |= !rc;
+    q->table->unsynced |= rc || how == CREATE_UNSYNCED;
+    return rc;
+}
+
+static int finish_size(struct store_queue *q, struct fs_file *f, struct err *e)
+{
+    const int rc = q->table->fs->truncate(f, q->table->file_size, e);
+    if (rc)
+        q->table->fs->close(f);
+    return rc;
 }
 
 static int open_file(struct store_queue *q, int64_t start, enum queue_create create, struct fs_file **out,
@@ -94,9 +97,12 @@ static int open_file(struct store_queue *q, int64_t start, enum queue_create cre
     struct fs *fs = q->table->fs;
     char *dir = queue_dir(q), *path = dir ? path_join_start(dir, start) : NULL;
     int rc = path ? fs->open(fs, path, FS_WRITE, out, e) : err_set(e, E_NOMEM, "open consume queue file");
-    if (rc == E_NOTFOUND && create != CREATE_NOT) {
+    if (rc == E_NOTFOUND && create != CREATE_NOT)
         rc = create_file(q, dir, path, create, out, e);
-        if (!rc && q->files_to < start + q->table->file_size)
+    else if (!rc && create != CREATE_NOT && q->table->unsynced) /* its creation may have failed half-way */
+        rc = finish_size(q, *out, e);
+    if (!rc && create != CREATE_NOT) {
+        if (q->files_to < start + q->table->file_size)
             q->files_to = start + q->table->file_size;
     }
     free(path);

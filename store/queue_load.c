@@ -534,6 +534,7 @@ static int load_topic(struct queue_table *t, const char *name, bool clean, struc
 int queue_table_load(struct queue_table *t, bool clean, struct err *e)
 {
     struct names topics;
+    t->unsynced = !clean; /* an open that failed may have left names */
     int rc = fs_mkdirs(t->fs, t->dir, e);
     if (!rc)
         rc = t->fs->open(t->fs, t->dir, FS_READ, &t->dir_file, e);

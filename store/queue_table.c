@@ -22,7 +22,7 @@
  * Failure modes: a queue cannot be written, or the common sync fails: the queues stay dirty with their
  * units in memory, the checkpoint stays where it was (so the next recovery makes these units again),
  * the next round tries again; after a failed common sync with another one, since names may be missing.
- * Units that pile up in memory are bounded: at UNWRITTEN_MAX the store turns FAILED rather than eat
+ * Units that pile up in memory are bounded: at QUEUE_UNWRITTEN_MAX the store turns FAILED rather than eat
  * the machine.
  *
  * Invariants: 1. a queue is on `dirty` or `round` exactly while q->dirty; 2. the checkpoint's queue
@@ -36,8 +36,7 @@
 #include "proto/names.h"
 
 enum { ROUND_BATCH = 1024, SYNC_TOGETHER = 32, SCRATCH_SIZE = 64 * 1024, KEY_MAX = MESSAGE_TOPIC_LONG_MAX + 4 };
-#define UNWRITTEN_MAX INT64_C(4194304) /* units: 80 MiB */
-#define UNWRITTEN_EAGER (UNWRITTEN_MAX / 4)
+#define UNWRITTEN_EAGER (QUEUE_UNWRITTEN_MAX / 4)
 
 int queue_table_init(struct queue_table *t, struct store *st, struct err *e)
 {
@@ -47,7 +46,7 @@ int queue_table_init(struct queue_table *t, struct store *st, struct err *e)
     list_init(&t->dirty);
     list_init(&t->round);
     list_init(&t->lru);
-    t->dir = path_join(st->root, "consumequeue");
+    t->dir = slice_dup(slice_str(st->places.path[PLACE_QUEUES]));
     t->map = map_new();
     t->scratch = malloc(SCRATCH_SIZE);
     if (!t->dir || !t->map || !t->scratch)
@@ -295,7 +294,7 @@ static void end_round(struct queue_table *t)
         return;
     }
     t->thorough_due |= t->round_thorough;
-    if (atomic_load(&t->unwritten) > UNWRITTEN_MAX)
+    if (atomic_load(&t->unwritten) > QUEUE_UNWRITTEN_MAX)
         store_fail_mark(t->st, "consume queue files cannot be written");
 }
 

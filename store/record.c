@@ -10,16 +10,17 @@
 #include "proto/names.h"
 #include "store/inspect.h"
 
-enum record_kind record_judge(struct slice rest, int64_t pos, int flags, struct message *m, struct err *e)
+enum record_kind record_judge(struct slice in, int64_t left, int64_t pos, int flags, struct message *m,
+                              struct err *e)
 {
-    if (rest.n < MESSAGE_BLANK_SIZE)
+    if (left < MESSAGE_BLANK_SIZE)
         return RECORD_BLANK;
-    const int rc = message_decode(rest, flags, m, e);
+    const int rc = message_decode(in, flags, m, e);
     if (rc == E_NOTFOUND) {
-        if (m->total_size >= 0 && (size_t)m->total_size == rest.n)
+        if (m->total_size == left)
             return RECORD_BLANK;
-        err_set(e, E_CORRUPT, "blank record: says that %d bytes are left in the file, there are %zu", m->total_size,
-                rest.n);
+        err_set(e, E_CORRUPT, "blank record: says that %d bytes are left in the file, there are %lld", m->total_size,
+                (long long)left);
         return RECORD_BAD;
     }
     if (rc)

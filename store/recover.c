@@ -30,7 +30,7 @@
  *   larger, while rebuilding everything       the log itself has the gap: pre-blank units fill it
  *
  * Failure modes: disk errors end store_open, the next one starts over: every step leaves files that
- * lead to the same end. A record that is not whole although a younger one in a later file is known to
+ * lead to the same end. A full disk does not: units stay in memory and the checkpoint where it was. A record that is not whole although a younger one in a later file is known to
  * have been synced is no torn tail but damage: E_CORRUPT, nothing is dropped without being asked.
  *
  * Invariants: 1. every whole record before the first one that is not whole is kept; 2. log and queues
@@ -53,6 +53,7 @@ struct recovery {
     struct store_recovery *found;
     int64_t start, pos, last_ts, told;
     bool full;     /* from the beginning of the log: gaps are the log's own */
+    bool units_kept; /* in memory: the disk is full */
     bool need_full;
     const char *phase;
 };
@@ -80,7 +81,7 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                                   struct message *m, int64_t *left)
 {
     *left = f->start + f->size - pos;
-    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), pos,
+    return record_judge(slice_of(f->map + (pos - f->start), (size_t)*left), *left, pos,
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
@@ -172,7 +173,7 @@ static int choose_start(struct recovery *r, struct err *e)
         if (q->damaged && phys < damaged)
             damaged = phys;
     }
-    if (!map_count(st->queues.map))
+    if (!map_count(st->queues.map) || st->places.moved[PLACE_LOG] || st->places.moved[PLACE_QUEUES])
         r->start = log_min;
     else if (r->found->clean && youngest >= log_min && whole_record_at(st, youngest, &ts))
         r->start = youngest;
@@ -195,6 +196,25 @@ static int cut_queues(struct recovery *r, struct err *e)
 }
 
 /* ---- 3. replay ---- */
+
+/* On a full disk the units stay in memory, for the queue flusher to write when there is space: a
+ * broker whose disk is full must start, so that its messages can be read. */
+static int flush_units(struct recovery *r, struct err *e)
+{
+    struct queue_table *t = &r->st->queues;
+    const int rc = queue_table_flush_all(t, e);
+    if (rc != E_NOSPC || atomic_load(&t->unwritten) > QUEUE_UNWRITTEN_MAX)
+        return rc;
+    if (!r->units_kept)
+        LOGW("store.recover", "text=\"the disk is full, consume queues stay in memory: %s\"", e->text);
+    r->units_kept = true;
+    return 0;
+}
+
+static bool wants_flush(const struct recovery *r)
+{
+    return atomic_load(&r->st->queues.unwritten) > (r->units_kept ? QUEUE_UNWRITTEN_MAX : UNWRITTEN_FLUSH);
+}
 
 static int fill_gap(struct store_queue *q, int64_t upto)
 {
@@ -247,8 +267,8 @@ static int rebuild_unit(struct recovery *r, const struct message *m, struct err 
         rc = queue_add(q, &u) ? err_set(e, E_NOMEM, "rebuild consume queue") : 0;
     }
     queue_unref(q);
-    if (!rc && atomic_load(&st->queues.unwritten) > UNWRITTEN_FLUSH)
-        rc = queue_table_flush_all(&st->queues, e);
+    if (!rc && wants_flush(r))
+        rc = flush_units(r, e);
     return rc;
 }
 
@@ -354,8 +374,9 @@ static int refuse_damage(const struct recovery *r, struct err *e)
     return 0;
 }
 
-static int finish_queues(struct store *st, struct err *e)
+static int finish_queues(struct recovery *r, struct err *e)
 {
+    struct store *st = r->st;
     struct map_iter it = {0};
     int rc = 0;
     while (!rc && map_next(st->queues.map, &it)) {
@@ -366,7 +387,7 @@ static int finish_queues(struct store *st, struct err *e)
         free(q->probe);
         q->probe = NULL;
     }
-    return rc ? rc : queue_table_flush_all(&st->queues, e);
+    return rc ? rc : flush_units(r, e);
 }
 
 static void publish_end(struct recovery *r)
@@ -378,6 +399,7 @@ static void publish_end(struct recovery *r)
     atomic_store(&l->wrote, l->end);
     atomic_store(&l->flushed_ts, r->last_ts);
     atomic_store(&l->flushed, l->end);
+    atomic_store(&r->st->vis.readable, l->end);
     atomic_store(&r->st->vis.offset, l->end);
     atomic_store(&r->st->vis.ts, r->last_ts);
     r->st->last_flush_ms = r->st->queues.thorough_ms = clock_mono(r->st->clock);
@@ -398,8 +420,9 @@ static int seal(struct recovery *r, struct err *e)
     if (rc)
         return rc;
     atomic_store(&st->log.min, st->log.files[0]->start);
-    rc = finish_queues(st, e);
-    if (!rc && r->last_ts)
+    rc = finish_queues(r, e);
+    retention_judge_age(st, r->last_ts);
+    if (!rc && r->last_ts && !r->units_kept)
         rc = checkpoint_save(st, r->last_ts, r->last_ts, e);
     if (rc)
         return rc;
@@ -448,6 +471,10 @@ int recover(struct store *st, struct store_recovery *found, struct err *e)
     int rc = 0;
     if (st->log.file_n) {
         rc = replay_all(&r, e);
+    } else if (st->checkpoint.physic_ts) {
+        rc = err_set(e, E_CORRUPT, "storePathCommitLog=%s has no files, but %s tells of messages on disk; name the "
+                     "directory that has them (is its disk mounted?), or remove %s to begin with an empty log",
+                     st->log.dir, st->places.path[PLACE_CHECKPOINT], st->places.path[PLACE_CHECKPOINT]);
     } else {
         if (map_count(st->queues.map))
             LOGW("store.recover", "dir=%s text=\"the commit log has no files: consume queues are emptied\"",

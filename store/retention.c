@@ -22,9 +22,9 @@
  *
  * Age is the distance of two wall times. A store whose newest record is already older than
  * fileReservedTime when it is opened would lose all but its last file at once, and what made it so may
- * be a clock that was set wrong, or a copy that was just restored: nothing goes by age then until the
- * store has been open for fileReservedTime. While it is open its clock must not jump (base/clock.h,
- * clock_steady).
+ * be a clock that was set wrong, or a copy that was just restored: nothing goes by age then until
+ * fileReservedTime has passed once more, over restarts too (the checkpoint keeps the time). While it is
+ * open its clock must not jump (base/clock.h, clock_steady).
  *
  * What stays: the last log file and the last file of each queue; a file that is not wholly synced and
  * visible; and a file that somebody needs (store_keep_from: undecided half messages, delayed messages
@@ -161,9 +161,9 @@ static int64_t walk_last_ts(const struct store_file *f, int64_t next_ts)
 /* Times do not go back along the log, so mostly one look at a file's neighbour is enough. */
 static bool is_expired(struct store *st, struct store_file *f, const struct store_file *next)
 {
-    if (clock_mono(st->clock) < st->retention.age_from_ms)
+    const int64_t now = clock_wall(st->clock), latest = now - st->o.file_reserved_ms;
+    if (now < atomic_load(&st->retention.age_from_ts))
         return false;
-    const int64_t latest = clock_wall(st->clock) - st->o.file_reserved_ms;
     const int64_t next_ts = first_ts(st, next);
     if (next_ts <= latest)
         return true;
@@ -337,21 +337,24 @@ bool clean_step(void *arg)
     return r->next_ms <= now;
 }
 
-static void distrust_old_age(struct store *st)
+void retention_judge_age(struct store *st, int64_t newest_ts)
 {
-    const int64_t newest = st->log.last_ts, age = clock_wall(st->clock) - newest;
-    if (!newest || age <= st->o.file_reserved_ms)
-        return;
-    st->retention.age_from_ms = clock_mono(st->clock) + st->o.file_reserved_ms;
-    LOGW("store.clean.old", "newestRecordAgeMs=%lld fileReservedMs=%lld text=\"every record is expired: the store was "
-         "not in use for so long, was restored, or the clock is wrong; nothing is removed by age until the store "
-         "has been open for fileReservedTime\"", (long long)age, (long long)st->o.file_reserved_ms);
+    const int64_t now = clock_wall(st->clock), age = now - newest_ts;
+    const int64_t from = (age > 0 ? now : newest_ts) + st->o.file_reserved_ms;
+    _Atomic int64_t *const age_from = &st->retention.age_from_ts;
+    if (newest_ts && age > st->o.file_reserved_ms) {
+        atomic_store(age_from, from);
+        LOGW("store.clean.old", "newestRecordAgeMs=%lld fileReservedMs=%lld text=\"every record is expired: the "
+             "store was not in use for so long, was restored, or the clock is wrong; nothing is removed by age until "
+             "fileReservedTime has passed once more\"", (long long)age, (long long)st->o.file_reserved_ms);
+    } else if (atomic_load(age_from) > from) { /* fileReservedTime was larger then, or the log is another one */
+        atomic_store(age_from, from);
+    }
 }
 
 void retention_init(struct store *st)
 {
     struct retention *r = &st->retention;
-    distrust_old_age(st);
     r->held_told = -1;
     r->next_ms = clock_mono(st->clock) + st->o.clean_interval_ms;
     atomic_store(&r->keep_from, st->o.keep_from);

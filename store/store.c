@@ -15,6 +15,7 @@
  *   <root>/consumequeue/ queue.c
  *   <root>/index/        index.c
  *   <root>/indexCheckpoint  index_state.c
+ *   <root>/storePlaces   places.c, when one of these lies elsewhere
  *
  * Threads: flusher (flush_step), cq flusher (cq_flush_step), allocator (allocate_step), indexer
  * (index_step), space watch (space_step), cleaner (clean_step), and in FLUSH_SYNC the deadline watch
@@ -183,41 +184,50 @@ static int take_lock(struct store *st, struct err *e)
     return rc;
 }
 
+/* Makes the coming or going of a name durable. */
+static int sync_name(struct store *st, const char *path, struct err *e)
+{
+    const char *const slash = strrchr(path, '/');
+    char *const dir = slash ? slice_dup(slice_of(path, slash == path ? 1 : (size_t)(slash - path)))
+                            : slice_dup(slice_str("."));
+    const int rc = dir ? st->fs->dirsync(st->fs, dir, e) : err_set(e, E_NOMEM, "sync %s", path);
+    free(dir);
+    return rc;
+}
+
 /* Creates `abort`; *clean tells whether it was absent. */
 static int mark_running(struct store *st, bool *clean, struct err *e)
 {
     struct fs_stat was;
     struct fs_file *f;
-    char *path = path_join(st->root, "abort"), pid[24];
-    if (!path)
-        return err_set(e, E_NOMEM, "open store");
+    const char *const path = st->places.path[PLACE_ABORT], *const old = st->places.old_abort;
+    char pid[24];
     int rc = st->fs->stat(st->fs, path, &was, NULL);
-    if (rc && rc != E_NOTFOUND) {
-        rc = err_set(e, rc, "stat %s: %s", path, err_text(rc));
-        free(path);
-        return rc;
-    }
+    if (rc == E_NOTFOUND && old)
+        rc = st->fs->stat(st->fs, old, &was, NULL);
+    if (rc && rc != E_NOTFOUND)
+        return err_set(e, rc, "stat %s: %s", path, err_text(rc));
     *clean = rc == E_NOTFOUND;
     const int n = snprintf(pid, sizeof pid, "%ld", (long)getpid());
     rc = st->fs->open(st->fs, path, FS_WRITE | FS_CREATE | FS_TRUNC, &f, e);
-    free(path);
     if (rc)
         return rc;
     rc = fs_write(f, st->fs, pid, (size_t)n, 0, e);
+    if (rc == E_NOSPC) /* the name is what counts, the number is for people */
+        rc = 0;
     if (!rc)
         rc = st->fs->sync(f, e);
     st->fs->close(f);
-    return rc ? rc : st->fs->dirsync(st->fs, st->root, e);
+    if (!rc)
+        rc = sync_name(st, path, e);
+    return rc ? rc : places_lock_abort(st, e);
 }
 
 static int mark_stopped(struct store *st, struct err *e)
 {
-    char *path = path_join(st->root, "abort");
-    if (!path)
-        return err_set(e, E_NOMEM, "close store");
-    int rc = st->fs->unlink(st->fs, path, e);
-    free(path);
-    return rc ? rc : st->fs->dirsync(st->fs, st->root, e);
+    const char *const path = st->places.path[PLACE_ABORT];
+    const int rc = st->fs->unlink(st->fs, path, e);
+    return rc ? rc : sync_name(st, path, e);
 }
 
 /* ---- open ---- */
@@ -269,6 +279,10 @@ static int open_recovered(struct store *st, struct store_recovery *found, struct
         rc = queue_table_load(&st->queues, found->clean, e);
     if (!rc)
         rc = recover(st, found, e);
+    if (!rc && (st->places.moved[PLACE_LOG] || st->places.moved[PLACE_INDEX]))
+        rc = index_forget(&st->index, e);
+    if (!rc)
+        rc = places_settle(st, e);
     if (!rc) {
         retention_init(st);
         rc = index_start(&st->index, found->clean, e);
@@ -279,16 +293,21 @@ static int open_recovered(struct store *st, struct store_recovery *found, struct
 static int open_parts(struct store *st, struct store_recovery *found, struct err *e)
 {
     const int64_t began = clock_mono(st->clock);
-    int rc = fs_mkdirs(st->fs, st->root, e);
+    int rc = places_init(st, &st->o, e);
+    if (!rc)
+        rc = fs_mkdirs(st->fs, st->root, e);
     if (!rc)
         rc = take_lock(st, e);
     if (rc)
         return rc;
-    rc = mark_running(st, &found->clean, e);
+    rc = places_claim(st, e);
+    if (!rc)
+        rc = mark_running(st, &found->clean, e);
     if (rc)
         goto err_lock;
+    st->o.commitlog_dir = st->places.path[PLACE_LOG];
     rc = commitlog_init(&st->log, &st->o, e);
-    st->o.commitlog_dir = NULL; /* the caller's string; log.dir is ours */
+    st->log.lock_files = st->places.relocated[PLACE_LOG];
     if (rc)
         goto err_lock;
     rc = visibility_init(&st->vis, e);
@@ -347,6 +366,7 @@ int store_open(struct store **out, const struct store_opts *o, struct store_reco
     return 0;
 
 err_fail_lock:
+    places_fini(st);
     uv_mutex_destroy(&st->fail_lock);
 err_opts:
     free_opts(st);
@@ -391,6 +411,7 @@ int store_close(struct store *st, struct err *e)
     fs->close(st->checkpoint_file);
     fs->close(st->lock_file);
     uv_mutex_destroy(&st->fail_lock);
+    places_fini(st);
     free_opts(st);
     free(st);
     return rc;

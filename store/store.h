@@ -39,6 +39,10 @@ struct store_progress {
 struct store_opts {        /* keys as in broker.conf; strings are copied */
     const char *root_dir;         /* storePathRootDir */
     const char *commitlog_dir;    /* storePathCommitLog; NULL = root/commitlog */
+    const char *consumequeue_dir; /* storePathConsumeQueue; NULL = root/consumequeue */
+    const char *index_dir;        /* storePathIndex; NULL = root/index */
+    const char *checkpoint_path;  /* storeCheckpoint; NULL = root/checkpoint */
+    const char *abort_path;       /* abortFile; NULL = root/abort */
     int64_t commitlog_file_size;  /* mappedFileSizeCommitLog */
     int64_t zero_ahead_bytes;     /* zeroAheadMegabytes: FLUSH_SYNC only; 0 = off, as upstream */
     int64_t cq_file_size;         /* mappedFileSizeConsumeQueue, rounded up to 20 */

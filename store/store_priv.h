@@ -42,6 +42,29 @@ int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_US
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
 
+/* ---- places.c: where the parts lie ---- */
+
+enum place { PLACE_LOG, PLACE_QUEUES, PLACE_INDEX, PLACE_CHECKPOINT, PLACE_ABORT, PLACE_N };
+enum { PLACES_ID_LEN = 32 };
+#define PLACES_FILE "storePlaces"
+
+struct places {
+    char *path[PLACE_N];
+    bool relocated[PLACE_N]; /* not where it usually is */
+    bool moved[PLACE_N];     /* not where it was last time */
+    bool recorded;           /* PLACES_FILE exists */
+    char id[PLACES_ID_LEN + 1];
+    char *old_abort;         /* where the abort file was, when it moved */
+    struct fs_file *locks[PLACE_N];
+};
+/* The paths, checked against each other. E_INVAL. */
+int places_init(struct store *st, const struct store_opts *o, struct err *e) HP_MUST_USE;
+void places_fini(struct store *st); /* also after a failed init */
+/* With the root locked: finds out what moved, marks and locks what is relocated. E_DENIED, E_LOCKED. */
+int places_claim(struct store *st, struct err *e) HP_MUST_USE;
+int places_lock_abort(struct store *st, struct err *e) HP_MUST_USE; /* once it is there */
+int places_settle(struct store *st, struct err *e) HP_MUST_USE; /* recovery is on disk: remembers the paths */
+
 /* ---- zero_ahead.c: zeros before the end of the log ---- */
 
 struct commitlog;
@@ -72,6 +95,7 @@ struct commitlog {
     struct fs *fs;
     char *dir;
     int64_t file_size;
+    bool lock_files; /* it lies outside of the root, whose lock does not cover it */
 
     uv_rwlock_t files_lock; /* guards the next three */
     struct store_file **files;
@@ -230,6 +254,7 @@ int queue_open(struct queue_table *t, struct slice topic, int32_t id, struct sto
                struct err *e) HP_MUST_USE;
 void queue_mark_dirty(struct store_queue *q); /* under q->lock */
 /* One bounded part of a flush round. True when the round is not over. */
+#define QUEUE_UNWRITTEN_MAX INT64_C(4194304) /* units in memory, 80 MiB: more is an error */
 bool queue_table_flush_step(struct queue_table *t);
 /* Everything, without the checkpoint; cuts of recovery become durable, too. */
 int queue_table_flush_all(struct queue_table *t, struct err *e) HP_MUST_USE;
@@ -264,7 +289,8 @@ struct visibility {
     struct pending *ring;
     size_t head, n, cap; /* cap is a power of two */
     struct list waiters; /* appends that wait for the flush, by end_offset */
-    _Atomic int64_t offset; /* records below are visible */
+    _Atomic int64_t readable; /* records below may be read by their place: moves before their units come */
+    _Atomic int64_t offset; /* records below are visible: moves when all their units are there */
     _Atomic int64_t ts;     /* every unit of a record with a store time up to this is in its queue */
 };
 
@@ -301,7 +327,7 @@ struct retention {
     bool watch_blind;          /* watch only: the last look failed */
     /* the cleaner's */
     int64_t next_ms;           /* monotonic: nothing to do before */
-    int64_t age_from_ms;       /* monotonic: nothing goes by age before */
+    _Atomic int64_t age_from_ts; /* wall time: nothing goes by age before; in the checkpoint too */
     int budget;                /* log files that the running round may still remove */
     bool in_round;
     int64_t held_told;         /* start of the held file that was reported */
@@ -312,6 +338,8 @@ struct retention {
     struct store_queue **todo; /* references */
     size_t todo_n, todo_i;
 };
+/* In recovery, before the checkpoint is written: whether age can be trusted, given the newest record. */
+void retention_judge_age(struct store *st, int64_t newest_ts);
 void retention_init(struct store *st); /* looks at the disk once */
 void retention_fini(struct store *st);
 bool space_step(void *st);
@@ -377,6 +405,7 @@ int index_init(struct index *ix, struct store *st, struct err *e) HP_MUST_USE;
 /* After recovery, before the first append. E_IO, E_NOMEM, E_NOSPC: a state that is ahead of the log could
  * not be put right. */
 int index_start(struct index *ix, bool clean, struct err *e) HP_MUST_USE;
+int index_forget(struct index *ix, struct err *e) HP_MUST_USE; /* before index_start: it is built anew */
 void index_close(struct index *ix); /* saves; answers what waits */
 void index_fini(struct index *ix);
 enum { INDEX_IDLE_MS = 20 };
@@ -408,6 +437,7 @@ struct store {
     struct fs *fs;
     const struct clock *clock;
     struct fs_file *lock_file, *checkpoint_file;
+    struct places places;
     struct commitlog log;
     struct visibility vis;
     struct queue_table queues;

@@ -3,6 +3,7 @@
 #
 #   tools/pg.sh start DIR [--while PID]   makes (if need be) and starts a cluster below DIR; prints its DSN
 #   tools/pg.sh stop DIR [fast|immediate] stops it; the data stays
+#   tools/pg.sh crash DIR                 kills it without a clean-up and starts it again
 #   tools/pg.sh dsn DIR                   prints the DSN of a running one
 #
 # It listens on a unix socket only, in a directory that nobody else may enter, so it needs no port and no
@@ -72,12 +73,17 @@ stop() { # DIR MODE
     rm -rf "$(socket_dir "$1")"
 }
 
+crash() { # DIR
+    as_server "$bin/pg_ctl" -D "$1/data" -w -t 60 -m immediate -o "-k $(socket_dir "$1")" -l "$1/server.log" restart \
+        >>"$1/pg_ctl.log" 2>&1 </dev/null || die "PostgreSQL did not come back; see $1/server.log"
+}
+
 watch_process() { # DIR PID
     while kill -0 "$2" 2>/dev/null && [ -f "$1/data/postmaster.pid" ]; do sleep 1; done
     stop "$1" immediate
 }
 
-[ $# -ge 2 ] || die "usage: pg.sh start DIR [--while PID] | stop DIR [fast|immediate] | dsn DIR"
+[ $# -ge 2 ] || die "usage: pg.sh start DIR [--while PID] | stop DIR [fast|immediate] | crash DIR | dsn DIR"
 mkdir -p "$2"
 dir=$(cd "$2" && pwd)
 case $1 in
@@ -90,6 +96,7 @@ start)
     dsn "$dir"
     ;;
 stop) stop "$dir" "${3:-fast}" ;;
+crash) crash "$dir" ;;
 watch) watch_process "$dir" "$3" ;;
 dsn) dsn "$dir" ;;
 *) die "unknown command $1" ;;

@@ -4,7 +4,8 @@
 #
 #   stack_new DIR BIN        chooses ports, writes configurations; nothing runs yet
 #   stack_postgres           starts the cluster, with schema and demonstration data
-#   stack_start NAME         starts mqnamesrv, mqbroker or one service and waits until it is ready
+#   stack_start NAME         starts mqnamesrv, mqbroker or one service and waits until it is ready;
+#                            SERVICE@N is the N-th instance of a service, on ports of its own choice
 #   stack_services           starts all services
 #   stack_kill NAME          kill -9 and wait for the end
 #   stack_down               stops everything that was started, by process id
@@ -19,6 +20,11 @@ STACK_SERVICES="order stock coupon user payment paylog thirdpay"
 SIGN_KEY=${SIGN_KEY:-demonstration-key-of-thirdpay}
 # One participant call, life of a pending order, silence before the broker asks (milliseconds, ms, s).
 : "${RPC_MS:=500}" "${SAGA_MS:=5000}" "${IMMUNITY_S:=6}"
+# An order may be paid for so long; what is late is sent again after so long (ms).
+: "${PAY_DEADLINE_MS:=600000}" "${DRIVE_MS:=4000}"
+# Retries of a consumer begin with the third level; the order service arms its timers by the same list.
+DELAY_LEVELS='1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m'
+declare -A EXTRA=() # further options of a service, by name
 
 # --- ports ---
 
@@ -93,23 +99,29 @@ storePathRootDir=$S_DIR/store
 flushDiskType=SYNC_FLUSH
 mappedFileSizeCommitLog=67108864
 transactionCheckInterval=2000
-# Retries of a consumer begin with the third level.
-messageDelayLevel=1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m
+messageDelayLevel=$DELAY_LEVELS
 CONF
 }
 
-service_options() { # NAME
+service_options() { # SERVICE: one option or value a line
     case $1 in
     order)
         printf '%s\n' --stock-url "${URL[stock-internal]}" --coupon-url "${URL[coupon-internal]}" \
-            --user-url "${URL[user-internal]}" --rpc-ms "$RPC_MS" --saga-ms "$SAGA_MS" --immunity-s "$IMMUNITY_S"
+            --user-url "${URL[user-internal]}" --rpc-ms "$RPC_MS" --saga-ms "$SAGA_MS" --immunity-s "$IMMUNITY_S" \
+            --pay-deadline-ms "$PAY_DEADLINE_MS" --pay-margin-ms 1000 --delay-levels "$DELAY_LEVELS" \
+            --sweep-ms 1000 --sweep-pending-ms 5000 --sweep-unpaid-ms 5000 --drive-ms "$DRIVE_MS" --drive-max-ms 15000
+        ;;
+    stock | coupon | user)
+        printf '%s\n' --order-url "${URL[order-internal]}" --verdict-ms 2000 --verdict-age-ms 20000 --verdict-again-ms 10000
         ;;
     payment)
         printf '%s\n' --order-url "${URL[order-internal]}" --provider-url "${URL[thirdpay]}" \
-            --notify-url "${URL[payment]}/v1/payments/callback"
+            --notify-url "${URL[payment]}/v1/payments/callback" --reconcile-ms 500 --query-ms 2000 --confirm-ms 3000 \
+            --drive-ms "$DRIVE_MS" --drive-max-ms 15000
         ;;
     thirdpay) printf '%s\n' --retry-ms 500 --retry-max-ms 5000 ;;
     esac
+    [ -z "${EXTRA[$1]:-}" ] || printf '%s\n' ${EXTRA[$1]}
 }
 
 # --- processes ---
@@ -140,18 +152,24 @@ wait_ready() {
 }
 
 stack_start() { # NAME
-    local options
     case $1 in
     mqnamesrv) launch "$1" "$S_BIN/mqnamesrv" -c "$S_DIR/conf/mqnamesrv.conf" && wait_ready "$1" 'boot success' ;;
     mqbroker) launch "$1" "$S_BIN/mqbroker" -c "$S_DIR/conf/mqbroker.conf" && wait_ready "$1" 'boot success' ;;
-    *)
-        mapfile -t options < <(service_options "$1")
-        SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=${OWNER_DSN/shop_owner/shop_$1} launch "$1" "$S_BIN/shop-$1" \
-            --listen "127.0.0.1:${PORT[$1]}" --internal-listen "127.0.0.1:${PORT[$1-internal]}" \
-            --namesrv "127.0.0.1:${PORT[mqnamesrv]}" "${options[@]}"
-        wait_ready "$1" "$1 ready"
-        ;;
+    *) start_service "$1" ;;
     esac
+}
+
+start_service() { # SERVICE, or SERVICE@N
+    local options service=${1%@*} n=0 ready
+    [ "$service" = "$1" ] || n=${1#*@}
+    mapfile -t options < <(service_options "$service")
+    SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=${OWNER_DSN/shop_owner/shop_$service} launch "$1" "$S_BIN/shop-$service" \
+        --listen "127.0.0.1:${PORT[$1]:-0}" --internal-listen "127.0.0.1:${PORT[$1-internal]:-0}" --instance "$n" \
+        --namesrv "127.0.0.1:${PORT[mqnamesrv]}" --mq-refresh-ms 2000 "${options[@]}"
+    wait_ready "$1" "$service ready"
+    ready=$(grep "$service ready" "$S_DIR/log/$1.out")
+    URL[$1]=http://$(sed -E 's/.* http=([^ ]*).*/\1/' <<<"$ready")
+    URL[$1-internal]=http://$(sed -E 's/.* internal=([^ ]*).*/\1/' <<<"$ready")
 }
 
 stack_kill() { # NAME
@@ -186,7 +204,9 @@ stack_down() {
     for name in "${!PID[@]}"; do
         case $name in mqbroker | mqnamesrv) ;; *) kill "${PID[$name]}" 2>/dev/null || true ;; esac
     done
-    for name in $STACK_SERVICES; do [ -z "${PID[$name]:-}" ] || wait_gone "$name" || stack_kill "$name"; done
+    for name in "${!PID[@]}"; do
+        case $name in mqbroker | mqnamesrv) ;; *) wait_gone "$name" || stack_kill "$name" ;; esac
+    done
     for name in mqbroker mqnamesrv; do
         [ -n "${PID[$name]:-}" ] || continue
         kill "${PID[$name]}" 2>/dev/null || true

@@ -257,7 +257,9 @@ static int open_mq(struct app *a, struct app_error *e)
 {
     const struct mq_options o = {.namesrv = app_text(a, "namesrv"),
                                  .name = a->service->name,
+                                 .refresh_ms = app_int(a, "mq-refresh-ms"),
                                  .consumer_threads = (int)app_int(a, "consumer-threads"),
+                                 .consumer_retries = (int)app_int(a, "consumer-retries"),
                                  .metrics = a->metrics};
     return mq_open(&o, &a->mq, e);
 }
@@ -267,7 +269,10 @@ static int start_http(struct app *a, bool internal, struct http_server **out, st
     const struct http_server_options o = {
         .listen = app_text(a, internal ? "internal-listen" : "listen"),
         .internal = internal,
-        .tables = {{kit_routes, a}, {a->service->routes, a->state}},
+        .tables = {{kit_routes, a},
+                   {a->service->routes, a->state},
+                   {a->service->uses_mq && a->service->schema ? dead_letter_routes : NULL,
+                    &a->dead_letters}},
         .workers = (int)app_int(a, "http-workers"),
         .queue_max = (int)app_int(a, "http-queue"),
         .connections_max = (int)app_int(a, "http-connections"),
@@ -292,6 +297,10 @@ static int boot(struct app *a, struct app_error *e)
         rc = open_mq(a, e);
     if (rc == APP_OK)
         rc = s->boot(a, &a->state, e);
+    if (rc == APP_OK && s->uses_mq && s->schema) {
+        a->dead_letters = (struct dead_letters){.db = a->db, .mq = a->mq};
+        mq_keep_dead_letters(a->mq, a->db);
+    }
     if (rc == APP_OK && s->uses_mq)
         rc = retry_boot(a, "message client", start_mq, e);
     if (rc == APP_OK)

@@ -61,7 +61,7 @@ int app_main(const struct app_service *s, int argc, char **argv);
 
 /* The common settings: config, dsn, namesrv, listen, internal-listen, instance, log, log-level,
  * db-pool, db-lock-ms, db-statement-ms, http-workers, http-queue, http-connections, consumer-threads,
- * boot-wait-ms, drain-ms, keep-days. A key that is in no table is a bug and aborts. */
+ * consumer-retries, mq-refresh-ms, boot-wait-ms, drain-ms, keep-days. A key that is in no table is a bug and aborts. */
 const char *app_text(const struct app *a, const char *key);
 int64_t app_int(const struct app *a, const char *key);
 bool app_flag(const struct app *a, const char *key);

@@ -1,6 +1,7 @@
 #pragma once
 /* struct app as settings.c and app.c share it. */
 #include "apps/common/app.h"
+#include "apps/common/dead_letters.h"
 
 #define APP_TABLES_MAX 4
 #define APP_OPTIONS_MAX 64
@@ -33,6 +34,7 @@ struct app {
     struct mq *mq;
     struct ids ids;
     struct metrics *metrics;
+    struct dead_letters dead_letters;
     struct http_server *public_http, *internal_http;
 
     pthread_mutex_t lock; /* guards stopping */

@@ -22,6 +22,8 @@
 #include "apps/common/codes.h"
 #include "apps/common/ids.h"
 
+#include <stdio.h>
+
 static const struct db_stmt INSERT_ROW = {
     "kit_barrier_insert",
     "INSERT INTO tx_barrier(txn_key, branch, op, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"};
@@ -62,6 +64,82 @@ int barrier_try(struct db_conn *c, int64_t key, enum branch branch, enum barrier
     *out = db_get_text(&rows, 0, "reason")[0] == 'T' ? BARRIER_DUPLICATE : BARRIER_REFUSED;
     return db_rows_end(&rows);
 }
+
+/* ---- many at once ---- */
+
+static const struct db_stmt INSERT_MANY = {
+    "kit_barrier_insert_many",
+    "INSERT INTO tx_barrier(txn_key, branch, op, reason) SELECT k, $2, 'T', 'T' FROM unnest($1::text[]) WITH ORDINALITY"
+    " AS u(k, i) ORDER BY i ON CONFLICT DO NOTHING RETURNING txn_key"};
+static const struct db_stmt READ_MANY = {
+    "kit_barrier_read_many",
+    "SELECT txn_key, reason FROM tx_barrier WHERE txn_key = ANY($1::text[]) AND branch = $2 AND op = 'T'"};
+static const struct db_stmt WITHDRAW = {
+    "kit_barrier_withdraw",
+    "DELETE FROM tx_barrier WHERE txn_key = ANY($1::text[]) AND branch = $2 AND op = 'T' AND reason = 'T'"};
+
+#define KEYS_TEXT_MAX (BARRIER_MANY_MAX * ID_TEXT_MAX)
+
+static const char *keys_text(const int64_t *keys, size_t n, char out[KEYS_TEXT_MAX])
+{
+    APP_ASSERT(n <= BARRIER_MANY_MAX);
+    size_t at = (size_t)snprintf(out, KEYS_TEXT_MAX, "{");
+    for (size_t i = 0; i < n; i++)
+        at += (size_t)snprintf(out + at, KEYS_TEXT_MAX - at, "%s%lld", i ? "," : "",
+                               (long long)keys[i]);
+    (void)snprintf(out + at, KEYS_TEXT_MAX - at, "}");
+    return out;
+}
+
+/* The place of a row's txn_key among the keys; n when it is not one of them. */
+static size_t place_of(struct db_rows *rows, int row, const int64_t *keys, size_t n)
+{
+    int64_t key = 0;
+    size_t i = n;
+    if (id_parse(db_get_text(rows, row, "txn_key"), &key))
+        for (i = 0; i < n && keys[i] != key; i++)
+            ;
+    return i;
+}
+
+int barrier_try_many(struct db_conn *c, const int64_t *keys, size_t n, enum branch branch,
+                     enum barrier_try *out)
+{
+    char text[KEYS_TEXT_MAX];
+    struct db_rows rows;
+    bool inserted[BARRIER_MANY_MAX] = {false};
+    int rc = db_query(c, &INSERT_MANY, &rows, db_text(keys_text(keys, n, text)),
+                      db_text(branch_text(branch)));
+    if (rc)
+        return rc;
+    for (int i = 0; i < db_count(&rows); i++) {
+        const size_t at = place_of(&rows, i, keys, n);
+        APP_ASSERT(at < n);
+        inserted[at] = true;
+    }
+    if ((rc = db_rows_end(&rows)) != APP_OK)
+        return rc;
+    rc = db_query(c, &READ_MANY, &rows, db_text(text), db_text(branch_text(branch)));
+    if (rc)
+        return rc;
+    for (int i = 0; i < db_count(&rows); i++) {
+        const size_t at = place_of(&rows, i, keys, n);
+        APP_ASSERT(at < n);
+        out[at] = inserted[at]                                ? BARRIER_RUN
+                  : db_get_text(&rows, i, "reason")[0] == 'T' ? BARRIER_DUPLICATE
+                                                              : BARRIER_REFUSED;
+    }
+    return db_rows_end(&rows);
+}
+
+int barrier_withdraw(struct db_conn *c, const int64_t *keys, size_t n, enum branch branch)
+{
+    char text[KEYS_TEXT_MAX];
+    return db_exec(c, &WITHDRAW, NULL, db_text(keys_text(keys, n, text)),
+                   db_text(branch_text(branch)));
+}
+
+/* ---- cancel ---- */
 
 int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch, enum barrier_cancel *out)
 {

@@ -17,6 +17,16 @@ enum barrier_try {
 int barrier_try(struct db_conn *c, int64_t key, enum branch branch,
                 enum barrier_try *out) APP_CHECK;
 
+/* The same for many keys of one branch in one go: ascending, none twice, at most BARRIER_MANY_MAX; out[i]
+ * belongs to keys[i]. */
+#define BARRIER_MANY_MAX 64
+int barrier_try_many(struct db_conn *c, const int64_t *keys, size_t n, enum branch branch,
+                     enum barrier_try *out) APP_CHECK;
+/* Takes back rows that this transaction's tries have inserted, for those that refuse while others of the
+ * transaction succeed. */
+int barrier_withdraw(struct db_conn *c, const int64_t *keys, size_t n,
+                     enum branch branch) APP_CHECK;
+
 enum barrier_cancel {
     BARRIER_UNDO,  /* the try is committed: undo what the own ledger says */
     BARRIER_EMPTY, /* nothing was done; from now on the try is refused */

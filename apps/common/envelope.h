@@ -43,6 +43,7 @@ enum {
 
 #define ENVELOPE_ITEMS_MAX 5
 #define ENVELOPE_KEY_MAX 48
+#define ENVELOPE_REASON_MAX 64
 struct envelope_item {
     int64_t goods_id, qty;
 };
@@ -58,7 +59,7 @@ struct envelope {
     int64_t coupon_id;          /* 0: none */
     enum branch branch;
     enum outcome outcome;
-    char reason[65];
+    char reason[ENVELOPE_REASON_MAX + 1];
     char client_req_id[37]; /* uuid */
     char provider_txn_id[65];
     size_t n_items;

@@ -69,7 +69,7 @@ struct http_req {
 
 struct http_server {
     struct MHD_Daemon *daemon;
-    struct http_table tables[2];
+    struct http_table tables[HTTP_TABLES];
     bool internal;
     char address[80];
     int port;
@@ -292,7 +292,7 @@ static bool match(struct http_req *rq, const char *pattern, char *url)
 static bool find_route(struct http_req *rq, const char *url, const char *method)
 {
     bool other_method = false;
-    for (int t = 0; t < 2; t++) {
+    for (int t = 0; t < HTTP_TABLES; t++) {
         for (const struct http_route *r = rq->server->tables[t].routes; r && r->method; r++) {
             if ((r->flags & HTTP_INTERNAL) && !rq->server->internal)
                 continue;

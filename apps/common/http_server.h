@@ -38,15 +38,16 @@ struct http_table {
     void *arg;                       /* given to its handlers */
 };
 
+enum { HTTP_TABLES = 3 };
 struct http_server_options {
-    const char *listen;          /* "127.0.0.1:8080", "[::1]:0"; port 0 picks a free one */
-    bool internal;               /* also serves the HTTP_INTERNAL routes; otherwise those are 404 */
-    struct http_table tables[2]; /* the second may be empty */
-    int workers;                 /* 0: 8 */
-    int queue_max;               /* requests waiting for a worker; 0: 256 */
-    int connections_max;         /* 0: 1024 */
-    int64_t idle_ms;             /* silent connections are closed; 0: 30000 */
-    struct metrics *metrics;     /* counts and times per route */
+    const char *listen; /* "127.0.0.1:8080", "[::1]:0"; port 0 picks a free one */
+    bool internal;      /* also serves the HTTP_INTERNAL routes; otherwise those are 404 */
+    struct http_table tables[HTTP_TABLES]; /* the later ones may be empty */
+    int workers;                           /* 0: 8 */
+    int queue_max;                         /* requests waiting for a worker; 0: 256 */
+    int connections_max;                   /* 0: 1024 */
+    int64_t idle_ms;                       /* silent connections are closed; 0: 30000 */
+    struct metrics *metrics;               /* counts and times per route */
 };
 int http_server_start(const struct http_server_options *o, struct http_server **out,
                       struct app_error *e) APP_CHECK;

@@ -128,6 +128,8 @@ static const struct inbox_handler *find_handler(const struct inbox *in, enum eve
 static int parse(const struct inbox *in, const struct inbox_delivery *d, struct envelope *v,
                  struct work *w, struct app_error *e)
 {
+    if (FAILPOINT(kit_failpoints[FP_INBOX_DEAD]))
+        return app_fail(e, APP_E_INVALID, "failpoint");
     const int rc = envelope_decode(d->body, d->body_len, v, e);
     if (rc)
         return rc;

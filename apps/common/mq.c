@@ -14,6 +14,7 @@
  */
 #include "apps/common/mq.h"
 
+#include "apps/common/dead_letters.h"
 #include "apps/common/inbox.h"
 #include "apps/common/kit_failpoints.h"
 #include "apps/common/log.h"
@@ -30,6 +31,11 @@
 #define PROP_TXN_ID "txn_id"
 #define PROP_TRACEPARENT "traceparent"
 #define PROP_IMMUNITY "CHECK_IMMUNITY_TIME_IN_SECONDS"
+#define PROP_REPLAY "REPLAY"
+#define PROP_ORIGIN "ORIGIN_MSG_ID"
+#define DLQ_PREFIX "%DLQ%"
+#define DLQ_SUFFIX "_dlq"
+#define DLQ_TRIES 1000000 /* the keeper never gives up: there is nobody behind it */
 
 static_assert(sizeof(struct hp_send_result) <= sizeof(((struct mq_half *)0)->opaque),
               "mq_half.opaque");
@@ -39,6 +45,11 @@ struct consumer {
     const struct inbox *in;
     hp_consumer *hp;
     bool started;
+    struct db *dead_db; /* where its dead letters are kept; NULL: they stay at the broker */
+    hp_consumer
+        *dead; /* the consumer of its dead-letter topic: one for each group, for the letter's own
+                         * topic is lost when it has to be delivered again */
+    bool dead_started;
 };
 
 struct mq {
@@ -50,6 +61,7 @@ struct mq {
     int consumer_threads;
     mq_check check;
     void *check_arg;
+    int consumer_retries;
     struct consumer consumers[CONSUMERS_MAX];
     int n_consumers;
     struct metric *m_sent, *m_failed, *m_halves, *m_checks, *m_unknown;
@@ -85,10 +97,17 @@ static int fail_hp(struct app_error *e, const char *what, const struct hp_error 
     return app_fail(e, kind_of_hp(rc), "%s: %s", what, h->text[0] ? h->text : hp_strerror(rc));
 }
 
+static int set_number(hp_message *m, const char *name, int64_t n)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)n);
+    return hp_message_set_property(m, name, text);
+}
+
 static int set_properties(hp_message *m, const struct mq_out *o)
 {
-    int rc = hp_message_set_tag(m, o->tag);
-    if (rc == 0)
+    int rc = o->tag ? hp_message_set_tag(m, o->tag) : 0;
+    if (rc == 0 && o->key)
         rc = hp_message_set_keys(m, o->key);
     if (rc == 0 && o->delay_level)
         rc = hp_message_set_delay_level(m, o->delay_level);
@@ -96,11 +115,12 @@ static int set_properties(hp_message *m, const struct mq_out *o)
         rc = hp_message_set_property(m, PROP_TXN_ID, o->txn_id);
     if (rc == 0 && o->traceparent)
         rc = hp_message_set_property(m, PROP_TRACEPARENT, o->traceparent);
-    if (rc == 0 && o->immunity_s > 0) {
-        char seconds[24];
-        (void)snprintf(seconds, sizeof seconds, "%lld", (long long)o->immunity_s);
-        rc = hp_message_set_property(m, PROP_IMMUNITY, seconds);
-    }
+    if (rc == 0 && o->origin_msg_id)
+        rc = hp_message_set_property(m, PROP_ORIGIN, o->origin_msg_id);
+    if (rc == 0 && o->immunity_s > 0)
+        rc = set_number(m, PROP_IMMUNITY, o->immunity_s);
+    if (rc == 0 && o->replay > 0)
+        rc = set_number(m, PROP_REPLAY, o->replay);
     return rc;
 }
 
@@ -141,7 +161,8 @@ static int hp_port_send(void *arg, const struct mq_out *o, struct app_error *e)
     struct hp_error err = {.code = 0};
     rc = hp_send(q->producer, m, &result, &err);
     hp_message_free(m);
-    return rc == 0 ? check_stored(o->tag, &result, e) : fail_hp(e, o->tag, &err, rc);
+    return rc == 0 ? check_stored(o->tag ? o->tag : o->topic, &result, e)
+                   : fail_hp(e, o->tag ? o->tag : o->topic, &err, rc);
 }
 
 static int hp_port_half(void *arg, const struct mq_out *o, struct mq_half *half,
@@ -210,6 +231,37 @@ static enum hp_consume_result on_message(void *arg, const hp_message_view *v)
     }
 }
 
+static enum hp_consume_result on_dead(void *arg, const hp_message_view *v)
+{
+    const struct consumer *c = arg;
+    struct app_error e;
+    bool fresh = false;
+    const char *const replay = hp_view_property(v, PROP_REPLAY);
+    struct dead_letter l = {.group = c->in->group,
+                            .tag = hp_view_tag(v),
+                            .key = hp_view_keys(v),
+                            .msg_id = hp_view_msg_id(v),
+                            .traceparent = hp_view_property(v, PROP_TRACEPARENT),
+                            .reconsume_times = hp_view_reconsume_times(v),
+                            .replays = replay ? (int)strtol(replay, NULL, 10) : 0};
+    l.body = hp_view_body(v, &l.body_len);
+    if (dead_letter_keep(c->dead_db, &l, &fresh, &e)) {
+        log_warn("dead_letter_not_kept", "group=%s msg_id=%s error=%s", l.group, l.msg_id,
+                 app_log_value(e.text));
+        return HP_RECONSUME_LATER;
+    }
+    if (fresh) {
+        char labels[120];
+        (void)snprintf(labels, sizeof labels, "group=\"%s\"", l.group);
+        metric_add(metrics_counter(c->in->metrics, "shop_dead_letters_total",
+                                   "messages a consumer group has given up", labels),
+                   1);
+        log_error("dead_letter", "group=%s tag=%s key=%s msg_id=%s", l.group, app_log_value(l.tag),
+                  app_log_value(l.key), l.msg_id);
+    }
+    return HP_CONSUME_SUCCESS;
+}
+
 static void on_log(void *arg, enum hp_log_level level, const char *line)
 {
     static const enum log_level levels[] = {LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN,
@@ -228,6 +280,7 @@ int mq_open(const struct mq_options *o, struct mq **out, struct app_error *e)
     (void)snprintf(q->group, sizeof q->group, "%s_producer_group", o->name);
     q->send_timeout_ms = o->send_timeout_ms > 0 ? o->send_timeout_ms : 3000;
     q->consumer_threads = o->consumer_threads > 0 ? o->consumer_threads : 8;
+    q->consumer_retries = o->consumer_retries;
     q->m_sent =
         metrics_counter(o->metrics, "shop_mq_sent_total", "messages stored by the broker", "");
     q->m_failed = metrics_counter(o->metrics, "shop_mq_send_failed_total",
@@ -243,7 +296,8 @@ int mq_open(const struct mq_options *o, struct mq **out, struct app_error *e)
     }
     q->port = (struct mq_port){hp_port_send, hp_port_half, hp_port_end, q};
     struct hp_error err = {.code = 0};
-    const struct hp_client_options co = {.namesrv_addr = o->namesrv, .log = on_log};
+    const struct hp_client_options co = {
+        .namesrv_addr = o->namesrv, .route_refresh_ms = o->refresh_ms, .log = on_log};
     const int rc = hp_client_new(&co, &q->client, &err);
     if (rc != 0) {
         free(q);
@@ -284,6 +338,7 @@ static int start_consumer(struct mq *q, struct consumer *c, struct app_error *e)
                                            .consume = on_message,
                                            .consume_arg = c,
                                            .threads = q->consumer_threads,
+                                           .max_reconsume_times = q->consumer_retries,
                                            .from = HP_FROM_FIRST};
     int rc = hp_consumer_new(q->client, &co, &c->hp, &err);
     if (rc == 0)
@@ -299,27 +354,63 @@ static int start_consumer(struct mq *q, struct consumer *c, struct app_error *e)
     return fail_hp(e, c->in->group, &err, rc);
 }
 
+static int start_dead(struct mq *q, struct consumer *c, struct app_error *e)
+{
+    struct hp_error err = {.code = 0};
+    char group[128], topic[128];
+    (void)snprintf(group, sizeof group, "%s%s", c->in->group, DLQ_SUFFIX);
+    (void)snprintf(topic, sizeof topic, "%s%s", DLQ_PREFIX, c->in->group);
+    const struct hp_consumer_options co = {.group = group,
+                                           .consume = on_dead,
+                                           .consume_arg = c,
+                                           .threads = 1,
+                                           .max_reconsume_times = DLQ_TRIES,
+                                           .from = HP_FROM_FIRST};
+    int rc = hp_consumer_new(q->client, &co, &c->dead, &err);
+    if (rc == 0)
+        rc = hp_consumer_subscribe(c->dead, topic, "*", &err);
+    if (rc == 0)
+        rc = hp_consumer_start(c->dead, &err);
+    c->dead_started = rc == 0;
+    if (rc == 0)
+        return APP_OK;
+    if (c->dead)
+        hp_consumer_free(c->dead);
+    c->dead = NULL;
+    return fail_hp(e, group, &err, rc);
+}
+
 int mq_start(struct mq *q, struct app_error *e)
 {
     if (!q->client)
         return APP_OK;
     int rc = q->producer ? APP_OK : start_producer(q, e);
-    for (int i = 0; i < q->n_consumers && rc == APP_OK; i++)
-        if (!q->consumers[i].started)
-            rc = start_consumer(q, &q->consumers[i], e);
+    for (int i = 0; i < q->n_consumers && rc == APP_OK; i++) {
+        struct consumer *c = &q->consumers[i];
+        if (!c->started)
+            rc = start_consumer(q, c, e);
+        if (rc == APP_OK && c->dead_db && !c->dead_started)
+            rc = start_dead(q, c, e);
+    }
     return rc;
 }
 
 void mq_stop_consumers(struct mq *q, int64_t timeout_ms)
 {
-    for (int i = 0; i < q->n_consumers; i++)
+    for (int i = 0; i < q->n_consumers;
+         i++) { /* all pause first, so that the waits below overlap */
         if (q->consumers[i].started)
-            hp_consumer_suspend(
-                q->consumers[i].hp); /* all pause first, so that the waits below overlap */
+            hp_consumer_suspend(q->consumers[i].hp);
+        if (q->consumers[i].dead_started)
+            hp_consumer_suspend(q->consumers[i].dead);
+    }
     for (int i = 0; i < q->n_consumers; i++) {
-        if (q->consumers[i].started)
-            hp_consumer_stop(q->consumers[i].hp, timeout_ms);
-        q->consumers[i].started = false;
+        struct consumer *c = &q->consumers[i];
+        if (c->started)
+            hp_consumer_stop(c->hp, timeout_ms);
+        if (c->dead_started)
+            hp_consumer_stop(c->dead, timeout_ms);
+        c->started = c->dead_started = false;
     }
 }
 
@@ -327,9 +418,12 @@ void mq_close(struct mq *q)
 {
     if (!q)
         return;
-    for (int i = 0; i < q->n_consumers; i++)
+    for (int i = 0; i < q->n_consumers; i++) {
         if (q->consumers[i].hp)
             hp_consumer_free(q->consumers[i].hp);
+        if (q->consumers[i].dead)
+            hp_consumer_free(q->consumers[i].dead);
+    }
     if (q->producer)
         hp_producer_free(q->producer);
     if (q->client)
@@ -344,6 +438,12 @@ int mq_consume(struct mq *q, const struct inbox *in, struct app_error *e)
                         CONSUMERS_MAX);
     q->consumers[q->n_consumers++] = (struct consumer){.in = in};
     return APP_OK;
+}
+
+void mq_keep_dead_letters(struct mq *q, struct db *db)
+{
+    for (int i = 0; i < q->n_consumers; i++)
+        q->consumers[i].dead_db = db;
 }
 
 void mq_set_check(struct mq *q, mq_check check, void *arg)
@@ -369,6 +469,15 @@ static int encode(const struct envelope *v, struct mq_out *o, char key[ENVELOPE_
     return APP_OK;
 }
 
+int mq_send_raw(struct mq *q, const struct mq_out *o, struct app_error *e)
+{
+    const int rc = FAILPOINT(kit_failpoints[FP_MQ_SEND])
+                       ? app_fail(e, APP_E_DOWN, "%s: failpoint", o->tag ? o->tag : o->topic)
+                       : q->port.send(q->port.arg, o, e);
+    metric_add(rc == APP_OK ? q->m_sent : q->m_failed, 1);
+    return rc;
+}
+
 int mq_publish_delayed(struct mq *q, const struct envelope *v, int delay_level,
                        const char *traceparent, struct app_error *e)
 {
@@ -377,10 +486,8 @@ int mq_publish_delayed(struct mq *q, const struct envelope *v, int delay_level,
     int rc = encode(v, &o, key, &text, e);
     if (rc)
         return rc;
-    rc = FAILPOINT(kit_failpoints[FP_MQ_SEND]) ? app_fail(e, APP_E_DOWN, "%s: failpoint", o.tag)
-                                               : q->port.send(q->port.arg, &o, e);
+    rc = mq_send_raw(q, &o, e);
     free(text);
-    metric_add(rc == APP_OK ? q->m_sent : q->m_failed, 1);
     return rc;
 }
 

@@ -9,6 +9,7 @@
 #include "apps/common/error.h"
 
 struct mq;
+struct db;
 struct inbox;
 struct metrics;
 
@@ -19,10 +20,12 @@ struct mq_out {
     const char *topic, *tag, *key;
     const char *body;
     size_t body_len;
-    int delay_level;         /* 0: none */
-    const char *txn_id;      /* half of P2; NULL: none */
-    const char *traceparent; /* NULL: none */
-    int64_t immunity_s;      /* half: no check-back before that; 0: the broker's default */
+    int delay_level;           /* 0: none */
+    const char *txn_id;        /* half of P2; NULL: none */
+    const char *traceparent;   /* NULL: none */
+    int64_t immunity_s;        /* half: no check-back before that; 0: the broker's default */
+    int replay;                /* of a dead letter: the how manieth; 0: none */
+    const char *origin_msg_id; /* of the dead letter; NULL: none */
 };
 /* Identifies a stored half until its END. */
 struct mq_half {
@@ -42,7 +45,9 @@ struct mq_options {
     const char *namesrv;     /* "host:port;host:port" */
     const char *name;        /* of the service: producer group "<name>_producer_group" */
     int64_t send_timeout_ms; /* 0: 3000 */
+    int64_t refresh_ms;      /* how old a route may get; 0: 30000 */
     int consumer_threads;    /* per group; 0: 8 */
+    int consumer_retries;    /* deliveries before a message is a dead letter; 0: 16 */
     struct metrics *metrics;
     const struct mq_port *port; /* given: no client is made, consumers are only remembered */
 };
@@ -57,6 +62,8 @@ void mq_close(struct mq *m); /* after mq_stop_consumers; every sender has return
  *   APP_E_TIMEOUT, APP_E_UNKNOWN may have been stored (consumers absorb duplicates: send again). */
 int mq_publish(struct mq *m, const struct envelope *v, const char *traceparent,
                struct app_error *e) APP_CHECK;
+/* Anything, fully encoded: dead letters back to their group. */
+int mq_send_raw(struct mq *m, const struct mq_out *o, struct app_error *e) APP_CHECK;
 int mq_publish_delayed(struct mq *m, const struct envelope *v, int delay_level,
                        const char *traceparent, struct app_error *e) APP_CHECK;
 
@@ -76,5 +83,7 @@ enum mq_verdict mq_check_now(struct mq *m, const void *body, size_t len, const c
 
 /* Registers a consumer group; `in` and what it points to live until mq_close. Before mq_start. */
 int mq_consume(struct mq *m, const struct inbox *in, struct app_error *e) APP_CHECK;
+/* Keeps what the groups registered so far give up in db (dead_letters.h). Before mq_start. */
+void mq_keep_dead_letters(struct mq *m, struct db *db);
 /* Connects producer and consumers. After a failure it may be called again and goes on where it stopped. */
 int mq_start(struct mq *m, struct app_error *e) APP_CHECK;

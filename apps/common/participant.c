@@ -30,17 +30,23 @@ static int cancel_effect(struct db_conn *c, const struct inbox_msg *m,
     return rc;
 }
 
+int participant_acknowledge(const struct participant *p, int64_t order_id, enum outcome outcome,
+                            int attempt, const char *traceparent, struct app_error *e)
+{
+    const struct envelope ack = {.event = EVENT_cancel_ack,
+                                 .has = ENV_BRANCH | ENV_OUTCOME,
+                                 .order_id = order_id,
+                                 .attempt = attempt,
+                                 .branch = p->branch,
+                                 .outcome = outcome};
+    return mq_publish(p->mq, &ack, traceparent, e);
+}
+
 static int cancel_emit(const struct inbox_msg *m, const char *outcome, void *arg,
                        struct app_error *e)
 {
-    const struct participant *p = arg;
-    const struct envelope ack = {.event = EVENT_cancel_ack,
-                                 .has = ENV_BRANCH | ENV_OUTCOME,
-                                 .order_id = m->v->order_id,
-                                 .attempt = m->v->attempt,
-                                 .branch = p->branch,
-                                 .outcome = outcome_of_text(outcome)};
-    return mq_publish(p->mq, &ack, m->traceparent, e);
+    return participant_acknowledge(arg, m->v->order_id, outcome_of_text(outcome), m->v->attempt,
+                                   m->traceparent, e);
 }
 
 void participant_inbox(struct participant *p, const char *group, struct db *db,

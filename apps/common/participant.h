@@ -17,3 +17,6 @@ void participant_inbox(struct participant *p, const char *group, struct db *db,
 /* The same without a message, for tests and for a verdict learned in another way. */
 int participant_cancel(const struct participant *p, struct db_conn *c, int64_t order_id,
                        enum outcome *out) APP_CHECK;
+/* Sends the cancel_ack of that. */
+int participant_acknowledge(const struct participant *p, int64_t order_id, enum outcome outcome,
+                            int attempt, const char *traceparent, struct app_error *e) APP_CHECK;

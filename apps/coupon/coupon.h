@@ -3,7 +3,7 @@
 #include "apps/common/db.h"
 #include "apps/common/failpoint.h"
 #include "apps/common/http_server.h"
-#include "apps/common/participant.h"
+#include "apps/common/verdict.h"
 
 enum coupon_failpoint {
 #define FAILPOINT_DEF(id, name, meaning) id,
@@ -17,8 +17,9 @@ struct coupon {
     struct db *db;
     struct participant cancel;
     struct inbox cancel_inbox;
+    struct verdict_scan verdict;
 };
-/* coupon_mq.c: fills *s; the inbox is ready to be registered or called. */
+/* coupon_mq.c: fills *s but verdict; the inbox is ready to be registered or called. */
 void coupon_init(struct coupon *s, struct db *db, struct mq *mq, struct metrics *metrics);
 
 /* coupon_http.c; their argument is a struct coupon. */

@@ -20,6 +20,21 @@ static const struct app_option options[] = {
      "an order may be paid for this long, ms", false},
     {"pay-margin-ms", APP_INT, "2000", 0, 600000, "no new payment this close to the deadline, ms",
      false},
+    {"delay-levels", APP_TEXT, DELAY_LEVELS_DEFAULT, 2, 200,
+     "the broker's messageDelayLevel, for the timers of unpaid orders", false},
+    {"sweep-ms", APP_INT, "5000", 0, 3600000,
+     "how often late orders are looked for, ms; 0: this instance does not", false},
+    {"sweep-batch", APP_INT, "50", 1, SWEEP_BATCH_MAX, "orders taken at a time", false},
+    {"sweep-pending-ms", APP_INT, "30000", 0, 3600000,
+     "a pending order is swept this long after its saga-ms, ms", false},
+    {"sweep-unpaid-ms", APP_INT, "60000", 0, 3600000,
+     "an unpaid order is swept this long after its deadline, ms", false},
+    {"drive-ms", APP_INT, "15000", 10, 3600000,
+     "a cancellation without all acknowledgements is sent again after this, then doubling, ms",
+     false},
+    {"drive-max-ms", APP_INT, "300000", 10, 86400000, "longest pause between two of them, ms",
+     false},
+    {"drive-times", APP_INT, "8", 1, 1000, "so often, then an operator has to look", false},
     {NULL, APP_TEXT, NULL, 0, 0, NULL, false},
 };
 
@@ -53,13 +68,32 @@ static int boot(struct app *app, void **state, struct app_error *e)
                             .immunity_s = app_int(app, "immunity-s"),
                             .rpc_ms = app_int(app, "rpc-ms"),
                             .pay_deadline_ms = app_int(app, "pay-deadline-ms"),
-                            .pay_margin_ms = app_int(app, "pay-margin-ms")};
+                            .pay_margin_ms = app_int(app, "pay-margin-ms"),
+                            .drive = {.pending_ms = app_int(app, "sweep-pending-ms"),
+                                      .unpaid_ms = app_int(app, "sweep-unpaid-ms"),
+                                      .first_ms = app_int(app, "drive-ms"),
+                                      .max_ms = app_int(app, "drive-max-ms"),
+                                      .times = app_int(app, "drive-times"),
+                                      .batch = app_int(app, "sweep-batch")}};
     *state = a;
+    a->swept = metrics_counter(a->metrics, "shop_orders_driven_total",
+                               "order_cancel sent again by the sweeper", "");
+    a->stranded = metrics_counter(a->metrics, "shop_orders_stranded_total",
+                                  "cancellations that need an operator", "");
     int rc = check_bounds(a, e);
-    order_mq_init(a);
     if (rc == 0)
-        rc = mq_consume(a->mq, &a->paid_inbox, e);
-    return rc != 0 ? rc : mq_consume(a->mq, &a->ack_inbox, e);
+        rc = delay_levels_parse(app_text(app, "delay-levels"), &a->delays, e);
+    order_mq_init(a);
+    const struct inbox *const inboxes[] = {&a->paid_inbox, &a->ack_inbox, &a->timeout_inbox};
+    for (size_t i = 0; i < sizeof inboxes / sizeof inboxes[0] && rc == 0; i++)
+        rc = mq_consume(a->mq, inboxes[i], e);
+    return rc;
+}
+
+static int start(struct app *app, void *state, struct app_error *e)
+{
+    const int64_t every_ms = app_int(app, "sweep-ms");
+    return every_ms > 0 ? app_job(app, "sweep", every_ms, order_sweep_step, state, e) : 0;
 }
 
 static const struct app_service service = {
@@ -72,6 +106,7 @@ static const struct app_service service = {
     .failpoints = order_fp,
     .n_failpoints = ORDER_FP_COUNT,
     .boot = boot,
+    .start = start,
     .stop = free,
 };
 

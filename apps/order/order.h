@@ -1,14 +1,18 @@
 #pragma once
 /* The order service: validates, prices, runs the ordering saga, answers check-backs, accepts payments,
- * collects cancel acknowledgements. It owns schema `ord` and touches no other.
+ * times out and cancels orders, collects cancel acknowledgements. It owns schema `ord` and touches no other.
  *
- *   order_sm.c     what a state means: verdicts, reactions (pure)
- *   order_repo.c   the row's moves, one transaction each
- *   order_peers.c  the calls to stock, coupon and user
- *   order_saga.c   placing an order, from request to answer
- *   order_mq.c     check-back and the consumers of `paid` and `cancel_ack`
- *   order_http.c   requests in, answers out */
+ *   order_sm.c           what a state means: verdicts, reactions (pure)
+ *   order_repo.c         placing and paying: the row's moves, one transaction each
+ *   order_cancel_repo.c  cancelling: the row's moves, and what is under way
+ *   order_peers.c        the calls to stock, coupon and user
+ *   order_saga.c         placing an order, from request to answer
+ *   order_cancel.c       cancelling one: by its user, by its timer; the message order_cancel
+ *   order_sweep.c        the sweeper: whatever is late and nobody drives any more
+ *   order_mq.c           check-back and the consumers of `paid` and `cancel_ack`
+ *   order_http.c         requests in, answers out */
 #include "apps/common/app.h"
+#include "apps/common/delay.h"
 #include "apps/common/money.h"
 
 enum order_status { /* trade_order.order_status; 4 (returned) is reserved */
@@ -57,6 +61,14 @@ struct order { /* a request that is being placed, or a row */
     char pay_deadline[40], add_time[40]; /* RFC 3339, PostgreSQL's clock */
 };
 
+/* How what is late is driven on. */
+struct order_drive {
+    int64_t pending_ms, unpaid_ms; /* past its deadline, before the sweeper cancels an order */
+    int64_t first_ms, max_ms;      /* before order_cancel is sent again; doubles up to max_ms */
+    int64_t times;                 /* so often, then an operator has to look */
+    int64_t batch;
+};
+
 struct order_app {
     struct db *db;
     struct mq *mq;
@@ -64,7 +76,10 @@ struct order_app {
     struct metrics *metrics;
     const char *stock_url, *coupon_url, *user_url;
     int64_t saga_ms, immunity_s, rpc_ms, pay_deadline_ms, pay_margin_ms;
-    struct inbox paid_inbox, ack_inbox;
+    struct delay_levels delays;
+    struct order_drive drive;
+    struct inbox paid_inbox, ack_inbox, timeout_inbox;
+    struct metric *swept, *stranded; /* metrics of the sweeper */
 };
 
 /* --- order_sm.c --- */
@@ -82,6 +97,20 @@ enum paid_reaction { PAID_ACCEPT, PAID_AGAIN, PAID_REFUND, PAID_LATER };
 /* `paid` for pay_id meets this row (found false: no row). */
 enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_status p,
                                     int64_t row_pay_id, int64_t pay_id);
+
+enum timeout_reaction {
+    TIMEOUT_NOTHING, /* paid, closed, or never existed */
+    TIMEOUT_EARLY,   /* its deadline is still ahead: arm the timer again */
+    TIMEOUT_CANCEL,  /* its deadline has passed: cancel it, then TIMEOUT_AGAIN */
+    TIMEOUT_AGAIN    /* being cancelled: send order_cancel, again if need be */
+};
+/* The timer of an order fires and meets this row; saga_over, pay_over: its deadlines have passed. */
+enum timeout_reaction timeout_reaction_of(bool found, enum order_status s, enum pay_status p,
+                                          bool saga_over, bool pay_over);
+bool order_is_cancellable(enum order_status s, enum pay_status p); /* by its user */
+/* What a participant is told that asks what became of an order: "open", "confirmed", "paid", "cancelled",
+ * "invalid", "unknown" (found false). Cancelling counts as cancelled: it cannot become anything else. */
+const char *verdict_text_of(bool found, enum order_status s, enum pay_status p);
 
 int comp_bit_of(enum branch b); /* 0 for a branch that has none */
 int64_t shipping_fee_of(int64_t goods_amount);
@@ -103,11 +132,12 @@ int repo_insert(struct db *db, struct order *o, int64_t saga_ms, int64_t pay_dea
  * wrote it: the verdict follows from that alone. */
 int repo_confirm(struct db *db, int64_t order_id, enum order_status *now,
                  struct app_error *e) APP_CHECK;
-int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason,
+int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason, int64_t drive_ms,
                enum order_status *now, struct app_error *e) APP_CHECK;
-/* The check-back: writes a tombstone when there is no row, cancels a pending row past its deadline. */
+/* The check-back: writes a tombstone when there is no row, cancels a pending row past its deadline.
+ * drive_ms: after it, the sweeper looks whether the cancellation got through. */
 int repo_check(struct db *db, int64_t order_id, int64_t user_id, const char *client_req_id,
-               enum saga_verdict *out, struct app_error *e) APP_CHECK;
+               int64_t drive_ms, enum saga_verdict *out, struct app_error *e) APP_CHECK;
 struct pay_intent {
     int64_t user_id, pay_amount;
     char pay_deadline[40];
@@ -119,6 +149,29 @@ int repo_accept_paid(struct db_conn *c, int64_t order_id, int64_t pay_id,
                      enum paid_reaction *out) APP_CHECK;
 /* Ors the bit; CANCELLED once all four are there. *state: "acked", "cancelled", "duplicate" or "stray". */
 int repo_ack_cancel(struct db_conn *c, int64_t order_id, int bit, const char **state) APP_CHECK;
+
+/* --- order_cancel_repo.c --- */
+/* The timer's transaction: decides and, for CANCEL, moves the row. *rest_ms: till the deadline (EARLY). */
+int repo_timeout(struct db_conn *c, int64_t order_id, int64_t drive_ms, enum timeout_reaction *out,
+                 int64_t *rest_ms) APP_CHECK;
+/* CONFIRMED and not paid -> CANCELLING. Refuses with ORDER_STATE. */
+int repo_cancel(struct db_conn *c, int64_t order_id, const char *reason,
+                int64_t drive_ms) APP_CHECK;
+#define SWEEP_BATCH_MAX 200
+struct swept {
+    int64_t order_id;
+    int attempt;   /* of order_cancel, from 2 */
+    bool stranded; /* this was the last one: an operator has to look */
+};
+/* Cancels what is past its deadline, takes what has to be driven on; nobody else gets it meanwhile. */
+int repo_sweep(struct db *db, const struct order_drive *d, struct swept *out, size_t max, size_t *n,
+               struct app_error *e) APP_CHECK;
+/* {"<id>": verdict_text_of} for each of the ids. */
+int repo_verdicts(struct db *db, const int64_t *ids, size_t n, json_t **out,
+                  struct app_error *e) APP_CHECK;
+/* [{order_id, state, age_s, missing, ...}] of orders under way; state -1: any. */
+int repo_sagas(struct db *db, int state, int64_t older_s, json_t **out,
+               struct app_error *e) APP_CHECK;
 
 /* --- order_peers.c: 0, APP_E_REFUSED with the participant's code, transient or unknown --- */
 /* Fills prices, coupon_paid and the amounts from the owners' quotes and compares them with the request. */
@@ -140,6 +193,22 @@ enum placed {
 /* Places a validated order; o->order_id is allocated here. An error: nothing was deducted and nothing will be. */
 int saga_place(struct order_app *a, struct order *o, const char *traceparent, enum placed *out,
                struct app_error *e) APP_CHECK;
+
+/* --- order_cancel.c --- */
+struct envelope order_cancel_message(const struct order *o, const char *reason, int attempt);
+/* Sends order_cancel for a row that is being cancelled. */
+int order_cancel_send(const struct order_app *a, int64_t order_id, int attempt,
+                      const char *traceparent, struct app_error *e) APP_CHECK;
+int order_timer_arm(const struct order_app *a, int64_t order_id, int64_t ms,
+                    const char *traceparent, struct app_error *e) APP_CHECK;
+void order_timeout_inbox(struct order_app *a);
+/* By the user. Refuses with ORDER_NOT_FOUND (also for somebody else's) or ORDER_STATE; cancelling an order
+ * that is being cancelled is no error. */
+int order_cancel(const struct order_app *a, int64_t order_id, int64_t user_id, const char *reason,
+                 const char *traceparent, struct app_error *e) APP_CHECK;
+
+/* --- order_sweep.c --- */
+int order_sweep_step(void *arg, struct app_error *e); /* app_step; arg a struct order_app */
 
 /* --- order_mq.c --- */
 /* Fills the inboxes (a->db and a->mq are set) and sets the check-back. */

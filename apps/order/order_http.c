@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QTY_MAX = 1000, PAGE_MAX = 100 };
+enum { QTY_MAX = 1000, PAGE_MAX = 100, VERDICTS_MAX = 100 };
 
 /* --- answers --- */
 
@@ -44,9 +44,9 @@ static void answer_state(struct http_req *rq, const struct order *o)
         http_ok_status(rq, 201, brief_json(o));
         return;
     case ORDER_CANCELLING:
-    case ORDER_CANCELLED:
-        http_refuse_data(rq, o->fail_code != 0 ? o->fail_code : CODE_ORDER_CONFIRM, brief_json(o),
-                         "%s", "");
+    case ORDER_CANCELLED: /* without a code it was confirmed, and cancelled afterwards */
+        http_refuse_data(rq, o->fail_code != 0 ? o->fail_code : CODE_ORDER_STATE, brief_json(o),
+                         "%s", o->fail_code != 0 ? "" : order_status_text(o->status));
         return;
     case ORDER_PENDING:
     case ORDER_INVALID:
@@ -218,6 +218,91 @@ static void list_orders(void *arg, struct http_req *rq)
     free(page);
 }
 
+/* --- POST /v1/orders/{id}/cancel --- */
+
+static void cancel_order(void *arg, struct http_req *rq)
+{
+    const struct order_app *a = arg;
+    int64_t id = 0;
+    struct app_error e = {0};
+    if (!http_path_id(rq, "id", &id))
+        return;
+    struct jsonx_reader r = jsonx_reader(http_json(rq));
+    const int64_t user = jsonx_id(&r, "user_id");
+    const char *const reason = jsonx_text_or(&r, "reason", ENVELOPE_REASON_MAX, "by the user");
+    if (jsonx_end(&r, &e) != 0 ||
+        order_cancel(a, id, user, reason, http_traceparent(rq), &e) != 0) {
+        http_error(rq, &e);
+        return;
+    }
+    const struct order o = {.order_id = id, .status = ORDER_CANCELLING};
+    http_ok_status(rq, 202, brief_json(&o));
+}
+
+/* --- for services and operators --- */
+
+/* "1,2,3"; how many, 0 when it is no such list. */
+static size_t parse_ids(const char *s, int64_t out[VERDICTS_MAX])
+{
+    size_t n = 0;
+    while (s != NULL && *s != '\0') {
+        char id[ID_TEXT_MAX];
+        const size_t len = strcspn(s, ",");
+        if (n == VERDICTS_MAX || len >= sizeof id)
+            return 0;
+        (void)snprintf(id, sizeof id, "%.*s", (int)len, s);
+        if (!id_parse(id, &out[n++]))
+            return 0;
+        s += len;
+        if (*s == ',' && *++s == '\0')
+            return 0;
+    }
+    return n;
+}
+
+static void verdicts(void *arg, struct http_req *rq)
+{
+    const struct order_app *a = arg;
+    int64_t ids[VERDICTS_MAX];
+    json_t *out = NULL;
+    struct app_error e = {0};
+    const size_t n = parse_ids(http_query(rq, "ids"), ids);
+    if (n == 0)
+        http_refuse(rq, CODE_BAD_PARAMETER, "ids: expected 1 to %d ids with commas between them",
+                    VERDICTS_MAX);
+    else if (repo_verdicts(a->db, ids, n, &out, &e) != 0)
+        http_error(rq, &e);
+    else
+        http_ok(rq, json_pack("{s:o}", "verdicts", out));
+}
+
+/* A number from 0 to max; dflt when the parameter is absent; -2 when it is no number. */
+static int64_t query_number(const struct http_req *rq, const char *name, int64_t max, int64_t dflt)
+{
+    const char *const s = http_query(rq, name);
+    if (s == NULL)
+        return dflt;
+    if (*s == '\0' || strlen(s) > 9 || strspn(s, "0123456789") != strlen(s))
+        return -2;
+    const int64_t v = strtoll(s, NULL, 10);
+    return v <= max ? v : -2;
+}
+
+static void sagas(void *arg, struct http_req *rq)
+{
+    const struct order_app *a = arg;
+    const int64_t state = query_number(rq, "state", 5, -1),
+                  older = query_number(rq, "older", 999999999, 0);
+    json_t *out = NULL;
+    struct app_error e = {0};
+    if (state == -2 || older == -2)
+        http_refuse(rq, CODE_BAD_PARAMETER, "expected state 0 to 5 and older in seconds");
+    else if (repo_sagas(a->db, (int)state, older, &out, &e) != 0)
+        http_error(rq, &e);
+    else
+        http_ok(rq, json_pack("{s:o}", "sagas", out));
+}
+
 /* --- POST /internal/orders/{id}/pay-intent --- */
 
 static void pay_intent(void *arg, struct http_req *rq)
@@ -240,6 +325,9 @@ const struct http_route order_routes[] = {
     {"POST", "/v1/orders", place_order, HTTP_JSON | HTTP_IDEMPOTENT, 0},
     {"GET", "/v1/orders/{id}", get_order, 0, 0},
     {"GET", "/v1/users/{id}/orders", list_orders, 0, 0},
+    {"POST", "/v1/orders/{id}/cancel", cancel_order, HTTP_JSON | HTTP_IDEMPOTENT, 0},
+    {"GET", "/internal/orders/verdict", verdicts, HTTP_INTERNAL, 0},
+    {"GET", "/admin/sagas", sagas, HTTP_INTERNAL, 0},
     {"POST", "/internal/orders/{id}/pay-intent", pay_intent, HTTP_JSON | HTTP_INTERNAL, 0},
     {NULL, NULL, NULL, 0, 0},
 };

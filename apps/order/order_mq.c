@@ -1,6 +1,7 @@
-/* The order service as the broker sees it: one check-back, two consumers.
+/* The order service as the broker sees it: one check-back, three consumers (the timer's is order_cancel.c's).
  *
- *   check-back of order_cancel   what became of this order? (repo_check)
+ *   check-back of order_cancel   armed while placing: what became of this order? (repo_check)
+ *                                by the user: the decision row of the attempt (first writer wins)
  *   payTopic:paid                accept the money: CONFIRMED -> PAID, then tell payment; or ask for a refund
  *   ackTopic:cancel_ack          one participant has undone its part; with the fourth the order is closed
  *
@@ -23,7 +24,8 @@ static enum mq_verdict check_back(void *arg, const struct envelope *v, const cha
         return decision_check(a->db, txn_id, v);
     if (FAILPOINT(order_fp[FP_ORDER_CHECK_BEFORE]))
         return MQ_UNKNOWN;
-    if (repo_check(a->db, v->order_id, v->user_id, v->client_req_id, &verdict, &e) != 0) {
+    if (repo_check(a->db, v->order_id, v->user_id, v->client_req_id, a->drive.first_ms, &verdict,
+                   &e) != 0) {
         log_warn("check_failed", "order_id=%lld text=%s", (long long)v->order_id,
                  app_log_value(e.text));
         return MQ_UNKNOWN;
@@ -106,5 +108,6 @@ void order_mq_init(struct order_app *a)
                                   .arg = a,
                                   .metrics = a->metrics,
                                   .handlers = {{.event = EVENT_cancel_ack, .effect = ack_effect}}};
+    order_timeout_inbox(a);
     mq_set_check(a->mq, check_back, a);
 }

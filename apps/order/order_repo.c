@@ -1,4 +1,4 @@
-/* The order row's moves. Each is a compare-and-set in a transaction of its own: of several that race, one
+/* Placing and paying: the order row's moves. Each is a compare-and-set in a transaction of its own: of several that race, one
  * changes the row and the others read what it became. Callers take their verdict from what is read back,
  * never from what they meant to write.
  *
@@ -218,7 +218,7 @@ static const struct db_stmt CONFIRM = {
 static const struct db_stmt ABORT = {
     "ord_abort",
     "UPDATE trade_order SET order_status = 5, fail_code = $2, cancel_reason = $3,"
-    " next_drive_at = now() + interval '15 seconds' WHERE order_id = $1 AND order_status = 0"};
+    " next_drive_at = now() + $4 * interval '1 millisecond' WHERE order_id = $1 AND order_status = 0"};
 static const struct db_stmt STATUS = {"ord_status",
                                       "SELECT order_status FROM trade_order WHERE order_id = $1"};
 
@@ -226,6 +226,7 @@ struct move {
     int64_t order_id;
     int fail_code; /* 0: confirm */
     const char *reason;
+    int64_t drive_ms;
     enum order_status now;
 };
 
@@ -235,7 +236,7 @@ static int move_body(struct db_conn *c, void *arg)
     struct db_rows r;
     int rc = m->fail_code == 0 ? db_exec(c, &CONFIRM, NULL, db_i64(m->order_id))
                                : db_exec(c, &ABORT, NULL, db_i64(m->order_id), db_i64(m->fail_code),
-                                         db_text(m->reason));
+                                         db_text(m->reason), db_i64(m->drive_ms));
     if (rc != 0 || (rc = db_query(c, &STATUS, &r, db_i64(m->order_id))) != 0)
         return rc;
     if (db_count(&r) == 1)
@@ -254,10 +255,11 @@ int repo_confirm(struct db *db, int64_t order_id, enum order_status *now, struct
     return rc;
 }
 
-int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason,
+int repo_abort(struct db *db, int64_t order_id, int fail_code, const char *reason, int64_t drive_ms,
                enum order_status *now, struct app_error *e)
 {
-    struct move m = {.order_id = order_id, .fail_code = fail_code, .reason = reason};
+    struct move m = {
+        .order_id = order_id, .fail_code = fail_code, .reason = reason, .drive_ms = drive_ms};
     const int rc = db_tx(db, move_body, &m, e);
     *now = m.now;
     return rc;
@@ -278,10 +280,10 @@ static const struct db_stmt LOCK_STATUS = {
 static const struct db_stmt EXPIRE = {
     "ord_expire",
     "UPDATE trade_order SET order_status = 5, fail_code = $2, cancel_reason = 'checkback',"
-    " next_drive_at = now() + interval '15 seconds' WHERE order_id = $1 AND order_status = 0"};
+    " next_drive_at = now() + $3 * interval '1 millisecond' WHERE order_id = $1 AND order_status = 0"};
 
 struct check {
-    int64_t order_id, user_id;
+    int64_t order_id, user_id, drive_ms;
     const char *client_req_id;
     enum saga_verdict out;
 };
@@ -303,16 +305,20 @@ static int check_body(struct db_conn *c, void *arg)
     if (rc != 0 || ended != 0)
         return rc != 0 ? rc : ended;
     if (k->out == SAGA_EXPIRE) {
-        rc = db_exec(c, &EXPIRE, NULL, db_i64(k->order_id), db_i64(CODE_ORDER_CONFIRM));
+        rc = db_exec(c, &EXPIRE, NULL, db_i64(k->order_id), db_i64(CODE_ORDER_CONFIRM),
+                     db_i64(k->drive_ms));
         k->out = SAGA_COMMIT;
     }
     return rc;
 }
 
 int repo_check(struct db *db, int64_t order_id, int64_t user_id, const char *client_req_id,
-               enum saga_verdict *out, struct app_error *e)
+               int64_t drive_ms, enum saga_verdict *out, struct app_error *e)
 {
-    struct check k = {.order_id = order_id, .user_id = user_id, .client_req_id = client_req_id};
+    struct check k = {.order_id = order_id,
+                      .user_id = user_id,
+                      .drive_ms = drive_ms,
+                      .client_req_id = client_req_id};
     const int rc = db_tx(db, check_body, &k, e);
     *out = k.out;
     return rc;

@@ -3,10 +3,11 @@
  *   1 the order gets its id
  *   2 half message order_cancel is stored      from here on the broker asks what became of the order
  *   3 the row is inserted: PENDING
- *   4 try stock, try coupon, try wallet        each participant takes what is asked, or refuses
- *   5 the row is confirmed                      PENDING -> CONFIRMED
- *   6 END rollback: nothing to undo             the answer is 201
- * A refusal or a failure in 4: the row is set to CANCELLING, END commit, and every participant undoes what
+ *   4 its timer is armed                       unpaid at the deadline, it is cancelled
+ *   5 try stock, try coupon, try wallet        each participant takes what is asked, or refuses
+ *   6 the row is confirmed                      PENDING -> CONFIRMED
+ *   7 END rollback: nothing to undo             the answer is 201
+ * A refusal or a failure in 4 or 5: the row is set to CANCELLING, END commit, and every participant undoes what
  * it did for this order. A crash anywhere: the check-back (order_mq.c) decides from the row.
  *
  * Rule E: an END is sent only for a status that was read from PostgreSQL. Where the outcome of a commit
@@ -14,7 +15,7 @@
  * settles it. The same holds when the row could not be written at all: the check-back then leaves a
  * tombstone, so that a write that was only delayed can never succeed afterwards.
  *
- * Runs on: HTTP workers, blocking. Timers for unpaid orders join at step 3 with their consumer. */
+ * Runs on: HTTP workers, blocking. */
 #include "apps/order/order.h"
 
 struct failpoint order_fp[ORDER_FP_COUNT] = {
@@ -67,18 +68,7 @@ static int injected(struct app_error *e)
 static int arm(struct placing *p, struct app_error *e)
 {
     const struct order *o = p->o;
-    struct envelope v = {.event = EVENT_order_cancel,
-                         .has = ENV_USER | ENV_REQ | ENV_ITEMS | ENV_MONEY | ENV_COUPON,
-                         .order_id = o->order_id,
-                         .user_id = o->user_id,
-                         .coupon_id = o->coupon_id,
-                         .money_paid = o->money_paid,
-                         .n_items = o->n_items};
-    for (size_t i = 0; i < o->n_items; i++)
-        v.items[i] =
-            (struct envelope_item){.goods_id = o->items[i].goods_id, .qty = o->items[i].qty};
-    for (size_t i = 0; i < sizeof v.client_req_id; i++)
-        v.client_req_id[i] = o->client_req_id[i];
+    const struct envelope v = order_cancel_message(o, "placing failed", 1);
     const int rc = FAILPOINT(order_fp[FP_ORDER_BEFORE_HALF])
                        ? injected(e)
                        : mq_half(p->a->mq, &v, NULL, p->a->immunity_s, p->traceparent, &p->half, e);
@@ -122,9 +112,10 @@ static enum placed abort_order(struct placing *p, int code, const char *what, st
     p->o->fail_code = code;
     app_refuse(e, code, "%s", "");
     struct app_error failed = {0};
-    int rc = FAILPOINT(order_fp[FP_ORDER_ABORT_BEFORE_CAS])
-                 ? injected(&failed)
-                 : repo_abort(p->a->db, p->o->order_id, code, what, &now, &failed);
+    int rc =
+        FAILPOINT(order_fp[FP_ORDER_ABORT_BEFORE_CAS])
+            ? injected(&failed)
+            : repo_abort(p->a->db, p->o->order_id, code, what, p->a->drive.first_ms, &now, &failed);
     if (rc == 0 && FAILPOINT(order_fp[FP_ORDER_ABORT_AFTER_CAS]))
         rc = injected(&failed);
     return rc == 0 ? settle(p, now) : settle_by_reading(p);
@@ -153,12 +144,23 @@ static enum placed confirm_order(struct placing *p, struct app_error *e)
     return placed;
 }
 
+static int arm_timer(const struct placing *p, struct app_error *e)
+{
+    const int rc =
+        FAILPOINT(order_fp[FP_ORDER_BEFORE_TIMER])
+            ? injected(e)
+            : order_timer_arm(p->a, p->o->order_id, p->a->pay_deadline_ms, p->traceparent, e);
+    return rc == 0 && FAILPOINT(order_fp[FP_ORDER_AFTER_TIMER]) ? injected(e) : rc;
+}
+
 static enum placed try_all(struct placing *p, struct app_error *e)
 {
     if (FAILPOINT(order_fp[FP_ORDER_AFTER_INSERT])) {
         injected(e);
         return abort_order(p, CODE_ORDER_SAVE, "insert", e);
     }
+    if (arm_timer(p, e) != 0)
+        return abort_order(p, CODE_MQ_SEND, "timer", e);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         const struct step *s = &steps[i];
         if (s->needed != NULL && !s->needed(p->o))

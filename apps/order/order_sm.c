@@ -2,21 +2,24 @@
  *
  *            place            all tries done
  *   (none) --------> PENDING ----------------> CONFIRMED --pay--> PAYING --paid--> PAID
- *      |                |  refused, expired         (unpaid: later cancelled by timer or user)
- *      | check-back     v
- *      v             CANCELLING --four acks--> CANCELLED
- *   INVALID
+ *      |                |  refused, expired         |  timer, user    |
+ *      | check-back     v                           v                 |
+ *      v             CANCELLING <---------------------------------------
+ *   INVALID             |  four acks
+ *                       v
+ *                   CANCELLED
  *
  * The legal edges themselves are rows of ord.order_edge, and a trigger refuses any other: the table is the
  * one list of them. What stands here is how each state answers a question:
  *
- *   state       the armed cancellation       `paid` arrives
- *   PENDING     open, or expire it           later (it cannot happen in order)
- *   CONFIRMED   roll back                    accept; again if by the same payment; else refund
- *   CANCELLING  commit                       refund
- *   CANCELLED   commit                       refund
- *   INVALID     roll back                    refund
- *   no row      (a tombstone is written)     later */
+ *   state       the armed cancellation     `paid` arrives                        its timer fires
+ *   PENDING     open, or expire it         later (it cannot happen in order)     early, or cancel
+ *   CONFIRMED   roll back                  accept; again if by the same payment; early, or cancel;
+ *                                          else refund                           paid: nothing
+ *   CANCELLING  commit                     refund                                send again
+ *   CANCELLED   commit                     refund                                nothing
+ *   INVALID     roll back                  refund                                nothing
+ *   no row      (a tombstone is written)   later                                 nothing */
 #include "apps/order/order.h"
 
 enum saga_verdict saga_verdict_of(enum order_status s, bool expired)
@@ -49,6 +52,48 @@ enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_st
     if (p != PAY_PAID)
         return PAID_ACCEPT;
     return row_pay_id == pay_id ? PAID_AGAIN : PAID_REFUND;
+}
+
+enum timeout_reaction timeout_reaction_of(bool found, enum order_status s, enum pay_status p,
+                                          bool saga_over, bool pay_over)
+{
+    if (!found)
+        return TIMEOUT_NOTHING;
+    switch (s) {
+    case ORDER_PENDING:
+        return saga_over ? TIMEOUT_CANCEL : TIMEOUT_EARLY;
+    case ORDER_CONFIRMED:
+        return p == PAY_PAID ? TIMEOUT_NOTHING : pay_over ? TIMEOUT_CANCEL : TIMEOUT_EARLY;
+    case ORDER_CANCELLING:
+        return TIMEOUT_AGAIN;
+    case ORDER_CANCELLED:
+    case ORDER_INVALID:
+        return TIMEOUT_NOTHING;
+    }
+    return TIMEOUT_NOTHING;
+}
+
+bool order_is_cancellable(enum order_status s, enum pay_status p)
+{
+    return s == ORDER_CONFIRMED && p != PAY_PAID;
+}
+
+const char *verdict_text_of(bool found, enum order_status s, enum pay_status p)
+{
+    if (!found)
+        return "unknown";
+    switch (s) {
+    case ORDER_PENDING:
+        return "open";
+    case ORDER_CONFIRMED:
+        return p == PAY_PAID ? "paid" : "confirmed";
+    case ORDER_CANCELLING:
+    case ORDER_CANCELLED:
+        return "cancelled";
+    case ORDER_INVALID:
+        return "invalid";
+    }
+    return "unknown";
 }
 
 int comp_bit_of(enum branch b)

@@ -1,16 +1,17 @@
-/* The payment service as the broker sees it: one check-back, two consumers.
+/* The payment service as the broker sees it: one check-back, three consumers.
  *
  *   check-back of `paid`         the decision row of the attempt (first writer wins)
  *   orderTopic:order_cancel      the gate is closed, open payments are closed, cancel_ack branch pay
  *   orderTopic:order_paid        the order took this payment's money; the gate is closed to all others
+ *   payTopic:refund_request      the order does not take it: the money goes back (payment_refund.c)
  *   ackTopic:paid_ack            points or journal have acted; with all three the payment is settled
+ *   ackTopic:refund_ack          the same after a refund
  *
  * cancel_ack does not wait for the provider: the money of a charge that is captured all the same comes
  * back as a late callback. Told is the provider after the emission, as best it goes.
  *
  * Runs on: message workers through the kit's inbox: effect and inbox row in one transaction, emission
- * afterwards and again for a duplicate. Consumers of refund_request and refund_ack join here with the
- * refunds. */
+ * afterwards and again for a duplicate. */
 #include "apps/payment/payment.h"
 
 #include <stdio.h>
@@ -37,9 +38,9 @@ static void set_outcome(char outcome[INBOX_OUTCOME_MAX], const char *text)
 static int cancel_effect(struct db_conn *c, const struct inbox_msg *m,
                          char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
-    (void)arg;
+    const struct payment_app *a = arg;
     int64_t closed = 0;
-    const int rc = pay_repo_close_gate(c, m->v->order_id, 0, &closed);
+    const int rc = pay_repo_close_gate(c, m->v->order_id, 0, a->drive.confirm_ms, &closed);
     set_outcome(outcome, outcome_text(closed > 0 ? OUTCOME_DONE : OUTCOME_EMPTY));
     return rc;
 }
@@ -65,10 +66,10 @@ static int cancel_emit(const struct inbox_msg *m, const char *outcome, void *arg
 static int order_paid_effect(struct db_conn *c, const struct inbox_msg *m,
                              char outcome[INBOX_OUTCOME_MAX], void *arg)
 {
-    (void)arg;
+    const struct payment_app *a = arg;
     int64_t closed = 0;
     bool hit = false;
-    int rc = pay_repo_close_gate(c, m->v->order_id, m->v->pay_id, &closed);
+    int rc = pay_repo_close_gate(c, m->v->order_id, m->v->pay_id, a->drive.confirm_ms, &closed);
     if (rc == 0)
         rc = pay_repo_ack(c, m->v->pay_id, ACK_ORDER, &hit);
     if (rc == 0 && !hit)
@@ -87,13 +88,20 @@ static int order_paid_emit(const struct inbox_msg *m, const char *outcome, void 
     return 0;
 }
 
-/* --- paid_ack --- */
+/* --- refund_request --- */
 
-static int paid_ack_effect(struct db_conn *c, const struct inbox_msg *m,
-                           char outcome[INBOX_OUTCOME_MAX], void *arg)
+static int refund_run(const struct inbox_msg *m, void *arg, struct app_error *e)
+{
+    return pay_refund(arg, m->v->pay_id, m, e);
+}
+
+/* --- paid_ack, refund_ack --- */
+
+static int ack_effect(struct db_conn *c, const struct inbox_msg *m, char outcome[INBOX_OUTCOME_MAX],
+                      void *arg)
 {
     (void)arg;
-    const int bit = ack_bit_of(m->v->branch);
+    const int bit = ack_bit_of(m->v->event, m->v->branch);
     bool hit = false;
     if (bit == 0)
         return db_fail(c, APP_E_INVALID, "branch %s does not acknowledge payments",
@@ -117,12 +125,19 @@ void payment_mq_init(struct payment_app *a)
         .handlers = {
             {.event = EVENT_order_cancel, .effect = cancel_effect, .emit = cancel_emit},
             {.event = EVENT_order_paid, .effect = order_paid_effect, .emit = order_paid_emit}}};
-    a->ack_inbox =
-        (struct inbox){.group = GROUP_PAY_ACK,
-                       .topic = TOPIC_ACK,
+    a->ack_inbox = (struct inbox){.group = GROUP_PAY_ACK,
+                                  .topic = TOPIC_ACK,
+                                  .db = a->db,
+                                  .arg = a,
+                                  .metrics = a->metrics,
+                                  .handlers = {{.event = EVENT_paid_ack, .effect = ack_effect},
+                                               {.event = EVENT_refund_ack, .effect = ack_effect}}};
+    a->refund_inbox =
+        (struct inbox){.group = GROUP_PAY_REFUND,
+                       .topic = TOPIC_PAY,
                        .db = a->db,
                        .arg = a,
                        .metrics = a->metrics,
-                       .handlers = {{.event = EVENT_paid_ack, .effect = paid_ack_effect}}};
+                       .handlers = {{.event = EVENT_refund_request, .run = refund_run}}};
     mq_set_check(a->mq, check_back, a);
 }

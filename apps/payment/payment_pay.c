@@ -6,25 +6,19 @@
  *   3 the provider is told                                         repeatable: the pay id names the charge
  * A crash after 2 leaves an open payment; asking again finds it and repeats 3.
  *
- * Settling (P2), when the provider says that money came, or at once when there is nothing to pay:
- *   1 half message `paid` with a new transaction id
- *   2 local transaction: decision row, OPEN or CLOSED -> PAID
- *   3 END with the decision that stands in the database
- * Whoever is slower than the check-back finds its decision row taken and reports "not recorded"; the next
- * attempt has a new id. Of two callbacks at once one moves the row; the other's transaction rolls back.
+ * Settling, when the provider says that money came, or at once when there is nothing to pay: a local
+ * transaction moves OPEN or CLOSED to PAID, and `paid` is sent if and only if it commits (transaction.h).
+ * Of two callbacks at once one moves the row; the other's transaction rolls back, and so does one that is
+ * slower than the check-back: it reports "not recorded", and the next attempt starts afresh.
  *
- * Rule E: an END is sent only for a decision that was read from PostgreSQL, or written by a commit that
- * was acknowledged. After a failed or unknown commit the decision is asked for like the check-back does
- * it, which also settles that a late commit cannot happen any more.
- *
- * Runs on: HTTP workers, blocking. The answer never waits for the consumers of `paid`. */
+ * Runs on: HTTP workers and the reconciler, blocking. The answer never waits for the consumers of `paid`. */
 #include "apps/payment/payment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "apps/common/decision.h"
+#include "apps/common/transaction.h"
 
 struct failpoint payment_fp[PAYMENT_FP_COUNT] = {
 #define FAILPOINT_DEF(id, name_, meaning_) [id] = {.name = name_, .meaning = meaning_},
@@ -39,21 +33,12 @@ static int injected(struct app_error *e)
 
 /* --- settling --- */
 
-static int new_txn_id(const struct payment_app *a, char out[ID_TEXT_MAX + 8], struct app_error *e)
-{
-    int64_t id = 0;
-    char text[ID_TEXT_MAX];
-    const int rc = ids_next(a->ids, &id, e);
-    if (rc == 0)
-        (void)snprintf(out, ID_TEXT_MAX + 8, "pay-%s", id_text(id, text));
-    return rc;
-}
-
-static struct envelope paid_message(const struct payment *p, const char *provider_txn_id)
+struct envelope paid_message(const struct payment *p, const char *provider_txn_id, int attempt)
 {
     struct envelope v = {.event = EVENT_paid,
                          .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
                          .order_id = p->order_id,
+                         .attempt = attempt,
                          .pay_id = p->pay_id,
                          .user_id = p->user_id,
                          .amount = p->amount};
@@ -64,41 +49,45 @@ static struct envelope paid_message(const struct payment *p, const char *provide
     return v;
 }
 
-static int send_half(struct payment_app *a, const struct envelope *v, const char *txn_id,
-                     const char *traceparent, struct mq_half *half, struct app_error *e)
+struct settle {
+    const struct payment_app *a;
+    const struct payment *p;
+    const char *provider_txn_id;
+};
+
+static int settle_effect(struct db_conn *c, void *arg)
 {
-    int rc = FAILPOINT(payment_fp[FP_PAY_BEFORE_HALF])
-                 ? injected(e)
-                 : mq_half(a->mq, v, txn_id, 0, traceparent, half, e);
-    if (rc == 0 && FAILPOINT(payment_fp[FP_PAY_AFTER_HALF]))
-        rc = injected(e);
-    return rc;
+    const struct settle *s = arg;
+    return pay_repo_settle(c, s->p->pay_id, s->provider_txn_id, s->a->drive.first_ms);
 }
 
 /* 0: the payment is recorded as paid, by us or by a twin. */
 static int settle(struct payment_app *a, const struct payment *p, const char *provider_txn_id,
                   const char *traceparent, struct app_error *e)
 {
-    char txn_id[ID_TEXT_MAX + 8];
-    struct mq_half half;
-    const struct envelope v = paid_message(p, provider_txn_id);
-    int rc = new_txn_id(a, txn_id, e);
-    if (rc != 0 || (rc = send_half(a, &v, txn_id, traceparent, &half, e)) != 0)
-        return rc;
-    rc = pay_repo_settle(a->db, txn_id, &v, provider_txn_id, e);
-    const enum mq_verdict verdict = rc == 0 ? MQ_COMMIT : decision_check(a->db, txn_id, &v);
-    if (!FAILPOINT(payment_fp[FP_PAY_AFTER_TX]))
-        mq_end(a->mq, &half, verdict);
-    if (verdict == MQ_COMMIT) {
+    const struct envelope v = paid_message(p, provider_txn_id, 1);
+    struct settle s = {.a = a, .p = p, .provider_txn_id = provider_txn_id};
+    const struct transaction t = {.db = a->db,
+                                  .mq = a->mq,
+                                  .ids = a->ids,
+                                  .v = &v,
+                                  .traceparent = traceparent,
+                                  .effect = settle_effect,
+                                  .arg = &s,
+                                  .before_half = &payment_fp[FP_PAY_BEFORE_HALF],
+                                  .after_half = &payment_fp[FP_PAY_AFTER_HALF],
+                                  .after_tx = &payment_fp[FP_PAY_AFTER_TX]};
+    const int rc = transaction_run(&t, e);
+    if (rc == 0)
         log_info("paid", "pay_id=%lld order_id=%lld amount=%lld", (long long)p->pay_id,
                  (long long)p->order_id, (long long)p->amount);
-        return 0;
-    }
-    if (rc == APP_E_REFUSED && e->code == CODE_PAY_IS_PAID)
-        return 0;
-    log_warn("not_settled", "pay_id=%lld txn_id=%s error=%s", (long long)p->pay_id, txn_id,
-             app_log_value(e->text));
-    return rc;
+    return rc == APP_E_REFUSED && e->code == CODE_PAY_IS_PAID ? 0 : rc;
+}
+
+int pay_settle_free(struct payment_app *a, const struct payment *p, const char *traceparent,
+                    struct app_error *e)
+{
+    return settle(a, p, NULL, traceparent, e);
 }
 
 /* --- the provider's callback --- */
@@ -168,14 +157,14 @@ static int open_row(struct payment_app *a, int64_t order_id, const char *tracepa
     if (rc == 0 && FAILPOINT(payment_fp[FP_PAY_AFTER_INTENT]))
         rc = injected(e);
     if (rc == 0)
-        rc = pay_repo_open(a->db, &p, &out->payment, &out->is_new, e);
+        rc = pay_repo_open(a->db, &p, a->drive.query_ms, &out->payment, &out->is_new, e);
     if (rc == 0 && FAILPOINT(payment_fp[FP_PAY_AFTER_OPEN]))
         rc = injected(e);
     return fail_unless_refused(rc, e, "open", order_id);
 }
 
-/* The order may have been cancelled while the provider was being told: its consumer may have found no
- * charge to close. Then it is ours to close. */
+/* The order may have been cancelled while the provider was being told: whoever closed the payment may have
+ * found no charge to close, and counted that as confirmed. Then it is ours to close. */
 static int refuse_if_closed(struct payment_app *a, struct created *out, struct app_error *e)
 {
     struct payment now = {.state = PAY_CLOSED};
@@ -186,7 +175,10 @@ static int refuse_if_closed(struct payment_app *a, struct created *out, struct a
     out->payment = now;
     if (now.state != PAY_CLOSED)
         return 0;
-    pay_close_at_provider(a, now.order_id);
+    struct app_error ignored;
+    if (provider_close(a, now.pay_id, &ignored) != 0)
+        log_warn("provider_close_failed", "pay_id=%lld error=%s", (long long)now.pay_id,
+                 app_log_value(ignored.text));
     return app_refuse(e, CODE_PAY_NOT_PAYABLE, "it was cancelled meanwhile");
 }
 
@@ -207,7 +199,7 @@ int pay_create(struct payment_app *a, int64_t order_id, const char *traceparent,
         return rc;
     if (out->payment.amount > 0) {
         rc = charge(a, out, e);
-    } else if ((rc = settle(a, &out->payment, NULL, traceparent, e)) == 0) {
+    } else if ((rc = pay_settle_free(a, &out->payment, traceparent, e)) == 0) {
         out->payment.state = PAY_PAID;
     } else {
         rc = unavailable(e, "settle", order_id);

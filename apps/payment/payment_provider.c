@@ -124,3 +124,68 @@ int provider_close(const struct payment_app *a, int64_t pay_id, struct app_error
     http_answer_free(&answer);
     return rc;
 }
+
+static enum charge_state charge_state_of(const char *s)
+{
+    return strcmp(s, "CAPTURED") == 0 ? CHARGE_CAPTURED
+           : strcmp(s, "CLOSED") == 0 ? CHARGE_CLOSED
+           : strcmp(s, "OPEN") == 0   ? CHARGE_OPEN
+                                      : CHARGE_UNKNOWN;
+}
+
+static int read_charge(const struct http_answer *answer, struct charge_info *out,
+                       struct app_error *e)
+{
+    struct jsonx_reader r = jsonx_reader(answer->json);
+    out->state = charge_state_of(jsonx_text(&r, "status", 1, 16));
+    out->amount = jsonx_money(&r, "amount");
+    (void)snprintf(out->currency, sizeof out->currency, "%s", jsonx_text(&r, "currency", 3, 3));
+    (void)snprintf(out->provider_txn_id, sizeof out->provider_txn_id, "%s",
+                   jsonx_text(&r, "provider_txn_id", 1, sizeof out->provider_txn_id - 1));
+    if (jsonx_end(&r, e) == 0 && out->state == CHARGE_UNKNOWN)
+        return app_fail(e, APP_E_PROTO, "a state that is none");
+    return e->kind != 0 ? APP_E_PROTO : 0;
+}
+
+int provider_query(const struct payment_app *a, int64_t pay_id, struct charge_info *out,
+                   struct app_error *e)
+{
+    char path[64];
+    struct http_answer answer;
+    *out = (struct charge_info){.state = CHARGE_UNKNOWN};
+    (void)snprintf(path, sizeof path, "/v1/charges/%lld", (long long)pay_id);
+    int rc = provider_call(a, "GET", path, NULL, &answer, e);
+    if (rc != 0)
+        return rc;
+    *e = (struct app_error){.kind = 0};
+    if (answer.status == 200 && answer.json != NULL)
+        rc = read_charge(&answer, out, e) != 0
+                 ? app_wrap(e, APP_E_PROTO, "provider's answer about %lld", (long long)pay_id)
+                 : 0;
+    else if (answer.status != 404)
+        rc = app_fail(e, answer.status >= 500 ? APP_E_DOWN : APP_E_PROTO,
+                      "provider says HTTP %d about %lld", answer.status, (long long)pay_id);
+    http_answer_free(&answer);
+    return rc;
+}
+
+int provider_refund(const struct payment_app *a, const struct payment *p, struct app_error *e)
+{
+    char path[64], key[ID_TEXT_MAX + 8];
+    struct http_answer answer;
+    (void)snprintf(path, sizeof path, "/v1/charges/%lld/refund", (long long)p->pay_id);
+    (void)snprintf(key, sizeof key, "rf:%lld", (long long)p->pay_id);
+    int rc = provider_call(
+        a, "POST", path,
+        json_pack("{s:s, s:I}", "refund_key", key, "amount", (json_int_t)p->amount), &answer, e);
+    if (rc != 0)
+        return rc;
+    if (answer.status >= 500 || answer.status == 429)
+        rc = app_fail(e, APP_E_DOWN, "provider cannot refund %lld now: HTTP %d",
+                      (long long)p->pay_id, answer.status);
+    else if (answer.status / 100 != 2)
+        rc = app_refuse(e, CODE_PAY_REFUND, "provider: HTTP %d %s", answer.status,
+                        answer_text(&answer, "detail"));
+    http_answer_free(&answer);
+    return rc;
+}

@@ -1,27 +1,23 @@
-/* The payment row's moves, each a compare-and-set whose losers read what the row became.
+/* Opening, settling, closing: the payment row's moves, each a compare-and-set whose losers read what the row became.
  *
  * Opening and closing payments of one order meet at its row of order_gate: whoever opens or closes locks
  * it first, so a payment whose intent was granted a moment before the order was cancelled is either seen
  * by the closing transaction or refused at the gate. Uniqueness in the table covers open payments only: a
  * late callback for an older payment must still be recordable.
  *
- * next_drive_at says when somebody has to look at the row again: an open payment when its callback is
- * overdue, a closed one until the provider has confirmed that nothing can be captured, a paid one until
- * it is settled. NULL: it rests.
+ * next_drive_at says when the reconciler looks at the row: an open payment when its callback is overdue, a
+ * closed one until the provider has confirmed that nothing can be captured, a paid or refunded one until
+ * it is settled. NULL: it rests. Every move starts drive_count afresh.
  *
  * Runs on: HTTP workers and message workers (blocking). Errors are db_tx's. */
 #include "apps/payment/payment.h"
 
+#include "apps/payment/payment_rows.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "apps/common/decision.h"
-
-#define PAY_COLUMNS                                                                                                    \
-    "pay_id, order_id, user_id, pay_amount, is_paid, acks, suspect, coalesce(to_char(pay_deadline AT TIME ZONE 'UTC'," \
-    " 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '') AS pay_deadline"
-
-static void read_payment(struct db_rows *r, int row, struct payment *p)
+void pay_read_row(struct db_rows *r, int row, struct payment *p)
 {
     *p = (struct payment){
         .pay_id = db_get_i64(r, row, "pay_id"),
@@ -56,7 +52,7 @@ static int load_body(struct db_conn *c, void *arg)
         return rc;
     l->found = db_count(&r) == 1;
     if (l->found)
-        read_payment(&r, 0, l->out);
+        pay_read_row(&r, 0, l->out);
     return db_rows_end(&r);
 }
 
@@ -81,10 +77,11 @@ static const struct db_stmt SIBLINGS = {
 static const struct db_stmt INSERT = {
     "pay_insert",
     "INSERT INTO trade_pay(pay_id, order_id, user_id, pay_amount, pay_deadline, next_drive_at)"
-    " VALUES ($1, $2, $3, $4, $5, now() + interval '2 minutes') RETURNING " PAY_COLUMNS};
+    " VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 millisecond') RETURNING " PAY_COLUMNS};
 
 struct open {
     const struct payment *p;
+    int64_t query_ms;
     struct payment *out;
     bool created;
 };
@@ -108,7 +105,7 @@ static int look_at_siblings(struct db_conn *c, struct open *o, bool *kept, bool 
     *kept = *open = false;
     for (int i = 0; i < db_count(&r); i++) {
         struct payment sibling;
-        read_payment(&r, i, &sibling);
+        pay_read_row(&r, i, &sibling);
         *kept |= pay_is_kept(sibling.state);
         if (sibling.state == PAY_OPEN) {
             *open = true;
@@ -122,11 +119,12 @@ static int insert_open(struct db_conn *c, struct open *o)
 {
     const struct payment *p = o->p;
     struct db_rows r;
-    const int rc = db_query(c, &INSERT, &r, db_i64(p->pay_id), db_i64(p->order_id),
-                            db_i64(p->user_id), db_i64(p->amount), db_text(p->pay_deadline));
+    const int rc =
+        db_query(c, &INSERT, &r, db_i64(p->pay_id), db_i64(p->order_id), db_i64(p->user_id),
+                 db_i64(p->amount), db_text(p->pay_deadline), db_i64(o->query_ms));
     if (rc != 0)
         return rc;
-    read_payment(&r, 0, o->out);
+    pay_read_row(&r, 0, o->out);
     o->created = true;
     return db_rows_end(&r);
 }
@@ -153,10 +151,10 @@ static int open_body(struct db_conn *c, void *arg)
     return insert_open(c, o);
 }
 
-int pay_repo_open(struct db *db, const struct payment *p, struct payment *out, bool *created,
-                  struct app_error *e)
+int pay_repo_open(struct db *db, const struct payment *p, int64_t query_ms, struct payment *out,
+                  bool *created, struct app_error *e)
 {
-    struct open o = {.p = p, .out = out};
+    struct open o = {.p = p, .query_ms = query_ms, .out = out};
     const int rc = db_tx(db, open_body, &o, e);
     *created = o.created;
     return rc;
@@ -166,37 +164,19 @@ int pay_repo_open(struct db *db, const struct payment *p, struct payment *out, b
 
 static const struct db_stmt SETTLE = {
     "pay_settle",
-    "UPDATE trade_pay SET is_paid = 2, provider_txn_id = $2, paid_time = now(), next_drive_at = now() + interval '1 minute'"
-    " WHERE pay_id = $1 AND is_paid IN (0, 3)"};
+    "UPDATE trade_pay SET is_paid = 2, provider_txn_id = $2, paid_time = now(), drive_count = 0,"
+    " next_drive_at = now() + $3 * interval '1 millisecond' WHERE pay_id = $1 AND is_paid IN (0, 3)"};
 static const struct db_stmt SUSPECT = {"pay_suspect",
                                        "UPDATE trade_pay SET suspect = true WHERE pay_id = $1"};
 
-struct settle {
-    const char *txn_id, *provider_txn_id;
-    const struct envelope *v;
-};
-
-static int settle_body(struct db_conn *c, void *arg)
+int pay_repo_settle(struct db_conn *c, int64_t pay_id, const char *provider_txn_id,
+                    int64_t drive_ms)
 {
-    const struct settle *s = arg;
-    bool won = false;
     int64_t n = 0;
-    int rc = decision_commit(c, s->txn_id, s->v, &won);
-    if (rc != 0)
-        return rc;
-    if (!won)
-        return db_fail(c, APP_E_LATER, "transaction %s was rolled back by its check", s->txn_id);
-    rc = db_exec(c, &SETTLE, &n, db_i64(s->v->pay_id), db_text(s->provider_txn_id));
-    if (rc != 0)
-        return rc;
-    return n == 1 ? 0 : db_refuse(c, CODE_PAY_IS_PAID, "payment %lld", (long long)s->v->pay_id);
-}
-
-int pay_repo_settle(struct db *db, const char *txn_id, const struct envelope *v,
-                    const char *provider_txn_id, struct app_error *e)
-{
-    struct settle s = {.txn_id = txn_id, .provider_txn_id = provider_txn_id, .v = v};
-    return db_tx(db, settle_body, &s, e);
+    const int rc =
+        db_exec(c, &SETTLE, &n, db_i64(pay_id), db_text(provider_txn_id), db_i64(drive_ms));
+    return rc != 0 || n == 1 ? rc
+                             : db_refuse(c, CODE_PAY_IS_PAID, "payment %lld", (long long)pay_id);
 }
 
 static int suspect_body(struct db_conn *c, void *arg)
@@ -217,18 +197,22 @@ static const struct db_stmt CLOSE_GATE = {
     "INSERT INTO order_gate(order_id, closed) VALUES ($1, true) ON CONFLICT (order_id) DO UPDATE SET closed = true"};
 static const struct db_stmt CLOSE_OPEN = {
     "pay_close_open",
-    "UPDATE trade_pay SET is_paid = 3, next_drive_at = now() + interval '5 minutes'"
+    "UPDATE trade_pay SET is_paid = 3, drive_count = 0, next_drive_at = now() + $3 * interval '1 millisecond'"
     " WHERE order_id = $1 AND is_paid = 0 AND pay_id <> $2"};
 static const struct db_stmt ACK = {
     "pay_ack",
     "UPDATE trade_pay SET acks = acks | $2::smallint,"
-    " next_drive_at = CASE WHEN is_paid = 2 AND (acks | $2::smallint) & 7 = 7 THEN NULL ELSE next_drive_at END"
+    " next_drive_at = CASE WHEN (is_paid = 2 AND (acks | $2::smallint) & 7 = 7)"
+    " OR (is_paid = 5 AND (acks | $2::smallint) & 24 = 24) THEN NULL ELSE next_drive_at END"
     " WHERE pay_id = $1 AND is_paid NOT IN (0, 3)"};
 
-int pay_repo_close_gate(struct db_conn *c, int64_t order_id, int64_t except, int64_t *closed)
+int pay_repo_close_gate(struct db_conn *c, int64_t order_id, int64_t except, int64_t confirm_ms,
+                        int64_t *closed)
 {
     const int rc = db_exec(c, &CLOSE_GATE, NULL, db_i64(order_id));
-    return rc != 0 ? rc : db_exec(c, &CLOSE_OPEN, closed, db_i64(order_id), db_i64(except));
+    return rc != 0 ? rc
+                   : db_exec(c, &CLOSE_OPEN, closed, db_i64(order_id), db_i64(except),
+                             db_i64(confirm_ms));
 }
 
 int pay_repo_ack(struct db_conn *c, int64_t pay_id, int bit, bool *hit)
@@ -245,7 +229,7 @@ static const struct db_stmt UNCONFIRMED = {
     " ORDER BY pay_id LIMIT $2"};
 static const struct db_stmt CONFIRMED = {
     "pay_close_confirmed",
-    "UPDATE trade_pay SET next_drive_at = NULL WHERE pay_id = $1 AND is_paid = 3"};
+    "UPDATE trade_pay SET is_paid = 3, next_drive_at = NULL WHERE pay_id = $1 AND is_paid IN (0, 3)"};
 
 struct unconfirmed {
     int64_t order_id, *out;

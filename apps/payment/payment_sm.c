@@ -1,21 +1,22 @@
 /* The payment's states, and what they mean for those who ask. Pure: no database, no messages.
  *
- *            pay-intent granted, gate open        callback
- *   (none) ------------------------------> OPEN ------------> PAID --acks 7--> settled
- *                                           |                  ^
- *                     order cancelled, or   v                  | late callback: the money is real
- *                     paid by another    CLOSED ---------------+
+ *            pay-intent granted, gate open        callback, query
+ *   (none) ------------------------------> OPEN -----------------> PAID --acks 7--> settled
+ *                                           |                       ^ |
+ *        order cancelled, paid by another,  v                       | | the order does not take the money
+ *        closed by the provider           CLOSED -------------------+ v
+ *                                                late callback   REFUNDING --> REFUNDED --acks 24--> settled
+ *                                                                     |
+ *                                                                     +------> REFUND FAILED (an operator)
  *
- * REFUNDING, REFUNDED and REFUND FAILED follow PAID when the order did not take the money; a callback
- * that meets one of them was recorded before.
- *
- *   state          callback      opening a sibling
- *   OPEN           settle        it is the one to use
- *   CLOSED         settle        allowed (the gate decides)
- *   PAID           known         refused: paid already
- *   REFUNDING      known         refused: paid already
- *   REFUNDED       known         allowed (the gate decides)
- *   REFUND FAILED  known         refused: paid already */
+ *   state          callback      opening a sibling              asked for a refund
+ *   OPEN           settle        it is the one to use           later
+ *   CLOSED         settle        allowed (the gate decides)     later
+ *   PAID           known         refused: paid already          go
+ *   REFUNDING      known         refused: paid already          go
+ *   REFUNDED       known         allowed (the gate decides)     tell again
+ *   REFUND FAILED  known         refused: paid already          never
+ *   no row         stranger      -                              later */
 #include "apps/payment/payment.h"
 
 bool pay_is_kept(enum pay_state s)
@@ -42,14 +43,42 @@ enum open_reaction open_reaction_of(bool gate_closed, bool kept, bool open)
     return open ? OPEN_EXISTING : OPEN_NEW;
 }
 
-bool pay_is_settled(enum pay_state s, int acks)
+enum refund_reaction refund_reaction_of(bool found, enum pay_state s)
 {
-    return s == PAY_PAID && (acks & ACK_SETTLED) == ACK_SETTLED;
+    if (!found)
+        return REFUND_LATER;
+    switch (s) {
+    case PAY_PAID:
+    case PAY_REFUNDING:
+        return REFUND_GO;
+    case PAY_REFUNDED:
+        return REFUND_AGAIN;
+    case PAY_REFUND_FAILED:
+        return REFUND_NEVER;
+    case PAY_OPEN:
+    case PAY_CLOSED:
+        return REFUND_LATER;
+    }
+    return REFUND_LATER;
 }
 
-int ack_bit_of(enum branch b)
+bool pay_is_settled(enum pay_state s, int acks)
 {
-    return b == BRANCH_POINTS ? ACK_POINTS : b == BRANCH_LOG ? ACK_LOG : 0;
+    return (s == PAY_PAID && (acks & ACK_SETTLED) == ACK_SETTLED) ||
+           (s == PAY_REFUNDED && (acks & ACK_REFUND_SETTLED) == ACK_REFUND_SETTLED);
+}
+
+int ack_bit_of(enum event ev, enum branch b)
+{
+    const bool refund = ev == EVENT_refund_ack;
+    switch (b) {
+    case BRANCH_POINTS:
+        return refund ? ACK_REFUND_POINTS : ACK_POINTS;
+    case BRANCH_LOG:
+        return refund ? ACK_REFUND_LOG : ACK_LOG;
+    default:
+        return 0;
+    }
 }
 
 const char *pay_state_text(enum pay_state s)

@@ -132,6 +132,14 @@ FROM usr.tx_barrier b LEFT JOIN ord.trade_order o ON o.order_id = b.txn_key::big
 WHERE b.branch = 'balance' AND b.op = 'T' AND b.reason = 'T' AND (o.order_id IS NULL OR o.order_status = 3
   OR (o.order_status = 2 AND NOT EXISTS (SELECT 1 FROM usr.tx_barrier c WHERE (c.txn_key, c.branch, c.op) = (b.txn_key, b.branch, 'C'))));
 
+-- I14, the part of it that the database knows: no dead letter waits for somebody. Undecided half messages and
+-- the lag of the consumer groups are the broker's.
+CREATE OR REPLACE VIEW audit.i14 AS
+SELECT letter_id AS id, format('%s gave up %s %s', group_name, tag, msg_key) AS detail
+FROM (SELECT * FROM ord.mq_dead_letter UNION ALL SELECT * FROM stk.mq_dead_letter UNION ALL SELECT * FROM cpn.mq_dead_letter
+      UNION ALL SELECT * FROM usr.mq_dead_letter UNION ALL SELECT * FROM pay.mq_dead_letter UNION ALL SELECT * FROM plog.mq_dead_letter) l
+WHERE state = 'open';
+
 INSERT INTO audit.invariants(name, title) VALUES
   ('i01', 'balance equals ledger'),
   ('i02', 'deposits equal balances plus money held by live orders'),
@@ -145,7 +153,8 @@ INSERT INTO audit.invariants(name, title) VALUES
   ('i10', 'nothing is stuck'),
   ('i11', 'only legal transitions, at most one terminal state'),
   ('i12', 'the payment journal is complete'),
-  ('i13', 'every executed try belongs to a live order or has its cancel row')
+  ('i13', 'every executed try belongs to a live order or has its cancel row'),
+  ('i14', 'no dead letter is open')
 ON CONFLICT (name) DO UPDATE SET title = excluded.title;
 
 -- One row per invariant; a sample of one detail for the report.

@@ -1,5 +1,6 @@
 -- One login role per service without rights on any other schema, and an auditor that may read all.
--- Runs again whenever it changes. Roles get no password here: how they log in is the operator's matter
+-- Runs again whenever it changes, and has to change with every file that adds tables (last: 010_kit.sql).
+-- Roles get no password here: how they log in is the operator's matter
 -- (ALTER ROLE ... PASSWORD, peer, certificates); a private cluster trusts its socket directory.
 DO $$
 DECLARE

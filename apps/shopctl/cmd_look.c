@@ -221,6 +221,7 @@ static const struct db_stmt SAGAS = {
     "ctl_sagas",
     "SELECT order_id AS \"order\", " STATE_TEXT
     " AS state, date_trunc('second', now() - add_time)::text AS age,"
+    " CASE WHEN order_status = 5 AND next_drive_at IS NULL THEN 'needs operator' ELSE '' END AS attention,"
     " CASE order_status WHEN 5 THEN concat_ws(' ', CASE WHEN comp_mask & 1 = 0 THEN 'stock' END, CASE WHEN comp_mask & 2 = 0 THEN 'coupon' END,"
     " CASE WHEN comp_mask & 4 = 0 THEN 'balance' END, CASE WHEN comp_mask & 8 = 0 THEN 'pay' END) END AS missing,"
     " coalesce(cancel_reason, '') AS reason, CASE WHEN order_status = 0 THEN to_char(saga_deadline, 'HH24:MI:SS')"

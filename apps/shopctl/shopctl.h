@@ -4,7 +4,9 @@
  *   main.c          the commands, their options and help
  *   cmd_schema.c    schema, seed: as the owner of the database
  *   cmd_audit.c     audit: the invariants
+ *   broker_rest.c   what the broker still has to do
  *   cmd_look.c      order, sagas: what the rows say
+ *   cmd_dlq.c       dlq: dead letters; replay and drop are done by the service that owns them
  *   cmd_failpoint.c failpoint: arm and list the failure places of a running service
  *   table.c         rows as tables on the terminal */
 #include "apps/common/app.h"
@@ -25,7 +27,7 @@ struct ctl_command {
     int (*run)(const struct ctl *c, struct app_error *e);
 };
 extern const struct ctl_command ctl_schema, ctl_seed, ctl_audit, ctl_order, ctl_sagas,
-    ctl_failpoint;
+    ctl_failpoint, ctl_dlq;
 
 /* --- table.c --- */
 struct ctl_table;
@@ -42,6 +44,15 @@ int table_row(struct ctl_table *t, const char *const *cells, struct app_error *e
 /* Prints and frees; title (may be NULL) stands above. */
 int table_print(struct ctl_table *t, const char *title, struct app_error *e) APP_CHECK;
 void table_free(struct ctl_table *t);
+
+/* --- broker_rest.c --- */
+struct ctl_broker_rest {
+    int64_t undecided; /* half messages */
+    int64_t lag;       /* messages the shop's groups have not come past */
+    char example[160]; /* one group that lags */
+};
+int ctl_broker_rest(const char *namesrv, struct ctl_broker_rest *out,
+                    struct app_error *e) APP_CHECK;
 
 /* --- cmd_look.c --- */
 /* Opens the database of --dsn. */

@@ -3,7 +3,7 @@
 #include "apps/common/db.h"
 #include "apps/common/failpoint.h"
 #include "apps/common/http_server.h"
-#include "apps/common/participant.h"
+#include "apps/common/verdict.h"
 
 enum stock_failpoint {
 #define FAILPOINT_DEF(id, name, meaning) id,
@@ -15,10 +15,12 @@ extern struct failpoint stock_failpoints[STOCK_FP_COUNT];
 
 struct stock {
     struct db *db;
+    struct stock_group *group;
     struct participant cancel;
     struct inbox cancel_inbox;
+    struct verdict_scan verdict;
 };
-/* stock_mq.c: fills *s; the inbox is ready to be registered or called. */
+/* stock_mq.c: fills *s but group and verdict; the inbox is ready to be registered or called. */
 void stock_init(struct stock *s, struct db *db, struct mq *mq, struct metrics *metrics);
 
 /* stock_http.c; their argument is a struct stock. */
@@ -37,6 +39,13 @@ struct stock_try {
 };
 /* Errors: refused TRY_EXPIRED, STOCK_CLOSED, STOCK_SHORT, GOODS_NOT_FOUND, STOCK_BUSY; and db_tx's. */
 int stock_try(struct db *db, struct stock_try *t, struct app_error *e) APP_CHECK;
+/* stock_group.c: the same, sharing a transaction with other single-line tries for the same goods. */
+#define STOCK_GROUP_MAX 64
+/* size: tries in one transaction, 1: nothing is shared; batches: of them at a time, for one item. */
+int stock_group_new(struct db *db, int size, int batches, struct metrics *metrics,
+                    struct stock_group **out, struct app_error *e) APP_CHECK;
+void stock_group_free(struct stock_group *g); /* every caller has returned; NULL is fine */
+int stock_group_try(struct stock_group *g, struct stock_try *t, struct app_error *e) APP_CHECK;
 /* Puts back what the ledger says this order took; inside the transaction of the cancel. */
 int stock_undo(struct db_conn *c, int64_t order_id) APP_CHECK;
 

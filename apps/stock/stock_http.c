@@ -56,7 +56,7 @@ static void on_try(void *arg, struct http_req *rq)
     if (rc == APP_OK && FAILPOINT(stock_failpoints[FP_STOCK_TRY_BEFORE_TX]))
         rc = app_fail(&e, APP_E_DOWN, "failpoint");
     if (rc == APP_OK)
-        rc = stock_try(s->db, &t, &e);
+        rc = stock_group_try(s->group, &t, &e);
     if (rc == APP_OK && FAILPOINT(stock_failpoints[FP_STOCK_TRY_AFTER_TX]))
         rc = app_fail(&e, APP_E_UNKNOWN, "failpoint");
     if (rc)

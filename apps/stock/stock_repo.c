@@ -10,9 +10,6 @@
  * so when all that have enough are taken the transaction rolls back and comes again (BUSY after 4 runs).
  * One line comes out of one bucket, because its ledger row names one: a line larger than any single
  * bucket is "not enough" even if the sum would do.
- *
- * The group deduct for a hot single-line item will sit between stock_try and try_body and share
- * deduct_line's statements; nothing here assumes one order per transaction except the barrier call.
  */
 #include "apps/stock/stock.h"
 

@@ -16,15 +16,13 @@ enum thirdpay_fp {
 };
 extern struct failpoint thirdpay_fp[THIRDPAY_FP_COUNT];
 
-/* Misbehaviour on demand. The counters say for how many more it goes on. */
-struct tp_switches {
-    _Atomic int64_t duplicates;      /* extra copies of each callback, sent at the same time */
-    _Atomic int64_t delay_ms;        /* before the first attempt of a callback */
-    _Atomic int64_t wrong_signature; /* next attempts whose signature does not fit */
-    _Atomic int64_t wrong_amount;    /* next attempts over one cent too much, properly signed */
-    _Atomic int64_t lost;            /* next captures whose callback is never sent */
-};
 #define TP_DUPLICATES_MAX 16
+/* Misbehaviour on demand: switches.def says what each member means. */
+struct tp_switches {
+#define SWITCH(name, max, meaning) _Atomic int64_t name;
+#include "apps/thirdpay/switches.def"
+#undef SWITCH
+};
 
 struct thirdpay {
     struct db *db;
@@ -50,9 +48,9 @@ int tp_load(struct db *db, int64_t out_trade_no, struct tp_charge *out, bool *fo
 int tp_create(struct db *db, const struct tp_charge *c, struct tp_charge *out, bool *created,
               struct app_error *e) APP_CHECK;
 /* OPEN -> CAPTURED with its callback, due after delay_ms (negative: never). Repeated: no effect. Refuses
- * PAY_NOT_FOUND, PAY_NOT_PAYABLE (closed, expired). *first: this call captured it. */
-int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, struct tp_charge *out,
-               bool *first, struct app_error *e) APP_CHECK;
+ * PAY_NOT_FOUND, PAY_NOT_PAYABLE (closed, expired; not with `late`). *first: this call captured it. */
+int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, bool late,
+               struct tp_charge *out, bool *first, struct app_error *e) APP_CHECK;
 /* OPEN -> CLOSED. Repeated: no effect. Refuses PAY_NOT_FOUND, PAY_IS_PAID. */
 int tp_close(struct db *db, int64_t out_trade_no, struct tp_charge *out,
              struct app_error *e) APP_CHECK;
@@ -78,8 +76,10 @@ int tp_notify_done(struct db *db, int64_t notify_id, bool delivered, const char 
 char *tp_notify_form(const char *sign_key, const struct tp_charge *c, int64_t amount,
                      struct app_error *e);
 int64_t tp_retry_after_ms(const struct thirdpay *t,
-                          int attempt);             /* negative: that was the last one */
-bool tp_switch_use(_Atomic int64_t *left);          /* takes one if there is one */
+                          int attempt);    /* negative: that was the last one */
+bool tp_switch_use(_Atomic int64_t *left); /* takes one if there is one */
+/* Posts a callback now and records the answer. */
+void tp_notify_deliver(struct thirdpay *t, const struct tp_notify *n);
 int tp_notify_step(void *arg, struct app_error *e); /* app_step */
 
 /* --- thirdpay_http.c --- */

@@ -11,7 +11,7 @@
  *   POST /pay/{no}                   what the button does: captures, answers a page
  *   POST /v1/charges/{no}/capture    the same for scripts, answers JSON; 404; 409 closed or expired
  * The internal port:
- *   GET, POST /admin/switches        see struct tp_switches; POST sets the members it names
+ *   GET, POST /admin/switches        see switches.def; POST sets the members it names
  *
  * Runs on: HTTP workers. Charges are numbered by the merchant, which makes every call repeatable. */
 #include "apps/thirdpay/thirdpay.h"
@@ -104,6 +104,21 @@ static int parse_charge(struct thirdpay *t, const struct http_req *rq, struct tp
     return rc;
 }
 
+/* The payer was faster than the answer to the merchant. */
+static int capture_now(struct thirdpay *t, int64_t no, struct app_error *e)
+{
+    struct tp_notify due[1];
+    struct tp_charge c;
+    bool first = false;
+    size_t n = 0;
+    int rc = tp_capture(t, no, 0, false, &c, &first, e);
+    if (rc == 0)
+        rc = tp_notify_take(t->db, t->notify_ms + 1000, due, 1, &n, e);
+    if (rc == 0 && n == 1)
+        tp_notify_deliver(t, &due[0]);
+    return rc;
+}
+
 static void create_charge(void *arg, struct http_req *rq)
 {
     struct thirdpay *t = arg;
@@ -115,6 +130,8 @@ static void create_charge(void *arg, struct http_req *rq)
         rc = injected(&e);
     if (rc == 0)
         rc = tp_create(t->db, &wanted, &stored, &created, &e);
+    if (rc == 0 && created && tp_switch_use(&t->switches.capture_early))
+        rc = capture_now(t, stored.out_trade_no, &e);
     if (rc == 0 && FAILPOINT(thirdpay_fp[FP_TP_CREATE_AFTER_TX]))
         rc = injected(&e);
     if (rc != 0)
@@ -160,6 +177,10 @@ static void refund_charge(void *arg, struct http_req *rq)
     const char *const key = jsonx_text(&r, "refund_key", 1, 64);
     const int64_t amount = jsonx_money(&r, "amount");
     int rc = jsonx_end(&r, &e);
+    if (rc == 0 && tp_switch_use(&t->switches.refund_error))
+        rc = injected(&e);
+    if (rc == 0 && tp_switch_use(&t->switches.refund_refused))
+        rc = app_refuse(&e, CODE_PAY_REFUND, "charge %lld: told to", (long long)no);
     if (rc == 0)
         rc = tp_refund(t->db, no, key, amount, &c, &e);
     if (rc == 0 && FAILPOINT(thirdpay_fp[FP_TP_REFUND_AFTER_TX]))
@@ -172,13 +193,16 @@ static void refund_charge(void *arg, struct http_req *rq)
 static int capture(struct thirdpay *t, int64_t no, struct tp_charge *c, struct app_error *e)
 {
     bool first = false;
-    const bool lose = tp_switch_use(&t->switches.lost);
-    const int rc = tp_capture(t, no, lose ? -1 : t->switches.delay_ms, c, &first, e);
+    const bool lose = tp_switch_use(&t->switches.lost),
+               late = tp_switch_use(&t->switches.capture_late);
+    const int rc = tp_capture(t, no, lose ? -1 : t->switches.delay_ms, late, c, &first, e);
     if (rc == 0)
         log_info("captured", "out_trade_no=%lld amount=%lld first=%d lost=%d", (long long)no,
                  (long long)c->amount, first, lose);
     if (lose && (rc != 0 || !first))
         t->switches.lost++;
+    if (late && (rc != 0 || !first))
+        t->switches.capture_late++;
     return rc;
 }
 
@@ -257,34 +281,28 @@ static void pay_button(void *arg, struct http_req *rq)
 static void show_switches(void *arg, struct http_req *rq)
 {
     const struct tp_switches *s = &((struct thirdpay *)arg)->switches;
-    answer(rq, 200,
-           json_pack("{s:I, s:I, s:I, s:I, s:I}", "duplicates", (json_int_t)s->duplicates,
-                     "delay_ms", (json_int_t)s->delay_ms, "wrong_signature",
-                     (json_int_t)s->wrong_signature, "wrong_amount", (json_int_t)s->wrong_amount,
-                     "lost", (json_int_t)s->lost));
+    json_t *const j = json_object();
+#define SWITCH(name, max, meaning) json_object_set_new(j, #name, json_integer(s->name));
+#include "apps/thirdpay/switches.def"
+#undef SWITCH
+    answer(rq, 200, j);
 }
 
 static void set_switches(void *arg, struct http_req *rq)
 {
-    enum { COUNT_MAX = 1000000, DELAY_MAX_MS = 86400000 };
-    struct tp_switches *s = &((struct thirdpay *)arg)->switches;
+    struct tp_switches *s = &((struct thirdpay *)arg)->switches, next;
     struct jsonx_reader r = jsonx_reader(http_json(rq));
-    const int64_t duplicates = jsonx_int_or(&r, "duplicates", 0, TP_DUPLICATES_MAX, s->duplicates);
-    const int64_t delay_ms = jsonx_int_or(&r, "delay_ms", 0, DELAY_MAX_MS, s->delay_ms);
-    const int64_t wrong_signature =
-        jsonx_int_or(&r, "wrong_signature", 0, COUNT_MAX, s->wrong_signature);
-    const int64_t wrong_amount = jsonx_int_or(&r, "wrong_amount", 0, COUNT_MAX, s->wrong_amount);
-    const int64_t lost = jsonx_int_or(&r, "lost", 0, COUNT_MAX, s->lost);
+#define SWITCH(name, max, meaning) next.name = jsonx_int_or(&r, #name, 0, max, s->name);
+#include "apps/thirdpay/switches.def"
+#undef SWITCH
     struct app_error e = {0};
     if (jsonx_end(&r, &e) != 0) {
         answer_error(rq, &e);
         return;
     }
-    s->duplicates = duplicates;
-    s->delay_ms = delay_ms;
-    s->wrong_signature = wrong_signature;
-    s->wrong_amount = wrong_amount;
-    s->lost = lost;
+#define SWITCH(name, max, meaning) s->name = next.name;
+#include "apps/thirdpay/switches.def"
+#undef SWITCH
     show_switches(arg, rq);
 }
 

@@ -127,11 +127,23 @@ static void post_all(struct post *p, int64_t duplicates)
     }
 }
 
-static void deliver(struct thirdpay *t, const struct tp_notify *n)
+/* The charge as the callback will tell of it. */
+static struct tp_charge told(struct thirdpay *t, const struct tp_charge *c)
+{
+    struct tp_charge x = *c;
+    x.amount += tp_switch_use(&t->switches.wrong_amount);
+    x.out_trade_no += tp_switch_use(&t->switches.wrong_number);
+    if (tp_switch_use(&t->switches.wrong_currency))
+        (void)snprintf(x.currency, sizeof x.currency, "%s",
+                       strcmp(c->currency, "EUR") == 0 ? "USD" : "EUR");
+    return x;
+}
+
+void tp_notify_deliver(struct thirdpay *t, const struct tp_notify *n)
 {
     struct app_error e;
-    const int64_t amount = n->charge.amount + (tp_switch_use(&t->switches.wrong_amount) ? 1 : 0);
-    char *form = tp_notify_form(t->sign_key, &n->charge, amount, &e);
+    const struct tp_charge charge = told(t, &n->charge);
+    char *form = tp_notify_form(t->sign_key, &charge, charge.amount, &e);
     struct post p = {.url = n->charge.notify_url, .form = form, .timeout_ms = t->notify_ms};
     if (form == NULL) {
         (void)snprintf(p.answer, sizeof p.answer, "%.110s", e.text);
@@ -159,6 +171,6 @@ int tp_notify_step(void *arg, struct app_error *e)
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < n; i++)
-        deliver(t, &due[i]);
+        tp_notify_deliver(t, &due[i]);
     return n == BATCH;
 }

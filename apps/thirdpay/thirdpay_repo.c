@@ -48,7 +48,7 @@ struct work {
     struct tp_charge *out;
     int64_t out_trade_no, delay_ms, amount;
     const char *key;
-    bool found, hit;
+    bool found, hit, late;
 };
 
 static int load_body(struct db_conn *c, void *arg)
@@ -149,7 +149,7 @@ static int capture_body(struct db_conn *c, void *arg)
     int rc = lock_charge(c, w, &expired, NULL);
     if (rc != 0 || is(w->out, "CAPTURED"))
         return rc;
-    if (is(w->out, "CLOSED") || expired)
+    if ((is(w->out, "CLOSED") || expired) && !w->late)
         return db_refuse(c, CODE_PAY_NOT_PAYABLE, "charge %lld is %s", (long long)w->out_trade_no,
                          expired ? "expired" : "closed");
     copy_text(w->out->status, sizeof w->out->status, "CAPTURED");
@@ -165,10 +165,11 @@ static int capture_body(struct db_conn *c, void *arg)
     return rc;
 }
 
-int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, struct tp_charge *out,
-               bool *first, struct app_error *e)
+int tp_capture(struct thirdpay *t, int64_t out_trade_no, int64_t delay_ms, bool late,
+               struct tp_charge *out, bool *first, struct app_error *e)
 {
-    struct work w = {.t = t, .out = out, .out_trade_no = out_trade_no, .delay_ms = delay_ms};
+    struct work w = {
+        .t = t, .out = out, .out_trade_no = out_trade_no, .delay_ms = delay_ms, .late = late};
     const int rc = db_tx(t->db, capture_body, &w, e);
     *first = w.hit;
     return rc;

@@ -5,6 +5,11 @@
 
 #include <stdlib.h>
 
+static const struct app_option options[] = {
+    VERDICT_OPTIONS,
+    {NULL, APP_TEXT, NULL, 0, 0, NULL, false},
+};
+
 static int boot(struct app *a, void **state, struct app_error *e)
 {
     struct user *s = calloc(1, sizeof *s);
@@ -14,6 +19,12 @@ static int boot(struct app *a, void **state, struct app_error *e)
     user_init(s, app_db(a), app_mq(a), app_metrics(a));
     const int rc = mq_consume(app_mq(a), &s->cancel_inbox, e);
     return rc ? rc : mq_consume(app_mq(a), &s->points_inbox, e);
+}
+
+static int start(struct app *a, void *state, struct app_error *e)
+{
+    struct user *s = state;
+    return verdict_start(&s->verdict, a, &s->cancel, e);
 }
 
 static void stop(void *state)
@@ -28,10 +39,12 @@ int main(int argc, char **argv)
         .summary = "wallets and points",
         .schema = "usr",
         .uses_mq = true,
+        .options = options,
         .routes = user_routes,
         .failpoints = user_failpoints,
         .n_failpoints = USER_FP_COUNT,
         .boot = boot,
+        .start = start,
         .stop = stop,
     };
     return app_main(&service, argc, argv);

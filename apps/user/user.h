@@ -3,7 +3,7 @@
 #include "apps/common/db.h"
 #include "apps/common/failpoint.h"
 #include "apps/common/http_server.h"
-#include "apps/common/participant.h"
+#include "apps/common/verdict.h"
 
 enum user_failpoint {
 #define FAILPOINT_DEF(id, name, meaning) id,
@@ -18,8 +18,9 @@ struct user {
     struct mq *mq;
     struct participant cancel;
     struct inbox cancel_inbox, points_inbox;
+    struct verdict_scan verdict;
 };
-/* user_mq.c: fills *s; the inboxes are ready to be registered or called. */
+/* user_mq.c: fills *s but verdict; the inboxes are ready to be registered or called. */
 void user_init(struct user *s, struct db *db, struct mq *mq, struct metrics *metrics);
 
 /* user_http.c; their argument is a struct user. */

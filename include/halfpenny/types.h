@@ -72,6 +72,10 @@ HP_API const char *hp_client_id(const hp_client *c);
  * routes it. queues: read and write queues each. */
 HP_API int hp_create_topic(hp_client *c, const char *cluster, const char *topic, int queues,
                            int64_t timeout_ms, struct hp_error *err) HP_CHECK;
+/* How many messages of a topic, over all its queues, a group has not come past; for operators and tests. The
+ * group need not be alive, the caller need not belong to it. HP_E_NO_ROUTE: there is no such topic. */
+HP_API int hp_group_lag(hp_client *c, const char *group, const char *topic, int64_t timeout_ms,
+                        int64_t *lag, struct hp_error *err) HP_CHECK;
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
 /* A real broker process; see broker.h. Runs on the program's one thread.
  *
- * Each start writes to DIR/out; what the one before wrote is kept as DIR/out.1. */
+ * Each start writes to DIR/out; what the starts before wrote is kept as DIR/out.1 (the last one) to
+ * DIR/out.5: a finding may be three starts old. */
 #include "tests/chaos/broker.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 
 #include "base/clock.h"
 
-enum { READY_MS = 60000 };
+enum { READY_MS = 60000, OUTPUTS_KEPT = 5 };
 
 _Noreturn void chaos_die(const char *what, const char *detail)
 {
@@ -38,14 +39,31 @@ void chaos_broker_conf(const struct chaos_broker *b, const char *conf)
         chaos_die(path, strerror(errno));
 }
 
+static void output_path(const struct chaos_broker *b, int i, char out[PATH_MAX])
+{
+    char name[16] = "out";
+    if (i > 0)
+        snprintf(name, sizeof name, "out.%d", i);
+    path_of(b, name, out);
+}
+
+static void keep_outputs(const struct chaos_broker *b)
+{
+    for (int i = OUTPUTS_KEPT; i-- > 0;) {
+        char from[PATH_MAX], to[PATH_MAX];
+        output_path(b, i, from);
+        output_path(b, i + 1, to);
+        if (rename(from, to) != 0 && errno != ENOENT)
+            chaos_die(from, strerror(errno));
+    }
+}
+
 void chaos_broker_launch(struct chaos_broker *b)
 {
-    char conf[PATH_MAX], out[PATH_MAX], old[PATH_MAX];
+    char conf[PATH_MAX], out[PATH_MAX];
     path_of(b, "broker.conf", conf);
-    path_of(b, "out", out);
-    path_of(b, "out.1", old);
-    if (rename(out, old) != 0 && errno != ENOENT)
-        chaos_die(out, strerror(errno));
+    output_path(b, 0, out);
+    keep_outputs(b);
     const char *const argv[] = {b->program, "-c", conf, NULL};
     const struct process_options o = {.argv = argv, .env = b->env, .output = out};
     struct err e;

@@ -80,7 +80,7 @@ static void check_offsets(struct crash *c, int fd)
                          "acknowledged, %lld sent; the last stop was %s", q, (long long)at, (long long)c->floor[q],
                          (long long)c->load.committed[q], (long long)c->load.commit_sent[q],
                          c->orderly ? "orderly" : "a kill");
-        c->floor[q] = at;
+        c->floor[q] = c->load.committed[q] = c->load.commit_sent[q] = at;
     }
     buf_free(&store);
 }

@@ -42,6 +42,18 @@ static bool one_in(struct world *w, uint64_t n)
     return below(w, n) == 0;
 }
 
+static void enter(const struct world *w)
+{
+    if (w->enter)
+        w->enter();
+}
+
+static void leave(const struct world *w)
+{
+    if (w->leave)
+        w->leave();
+}
+
 /* ---- the store's keys ---- */
 
 static void on_failed(void *arg, const char *reason)
@@ -72,6 +84,8 @@ static void draw_keys(struct world *w)
     o->flush_least_pages = (int32_t)below(w, 5);
     o->flush_thorough_ms = (int64_t)below(w, 12000);
     o->cq_flush_interval_ms = 1 + (int64_t)below(w, 2000);
+    o->cq_flush_least_pages = (int32_t)below(w, 3);
+    o->cq_flush_thorough_ms = (int64_t)below(w, 20000);
     o->max_message_size = 16 * 1024;
     o->clean_interval_ms = 1000;
     o->delete_hours = 0xFFFFFF;
@@ -114,7 +128,9 @@ int world_open(struct world *w, struct err *e)
 {
     w->o.fs = w->fs ? w->fs : &w->fault.fs;
     w->failed = false;
+    enter(w);
     const int rc = store_open(&w->st, &w->o, &w->found, e);
+    leave(w);
     if (rc) {
         w->st = NULL;
         return rc;
@@ -204,7 +220,7 @@ static void append_one(struct world *w, int32_t writer)
                              .queue = (int32_t)below(w, LEDGER_QUEUES),
                              .writer = writer,
                              .v6 = one_in(w, 6),
-                             .sealed = !one_in(w, 5),
+                             .sealed = !one_in(w, 5) || w->sealed_only,
                              .keyed = !one_in(w, 3)};
     s->n = one_in(w, 6) ? 2 + (int32_t)below(w, BATCH_MAX - 1) : 1;
     if (m.topic == LEDGER_TOPIC_DELAY)
@@ -243,7 +259,9 @@ void world_send(struct world *w, int32_t writer, int messages)
 {
     for (int i = 0; i < messages; i++)
         append_one(w, writer);
+    enter(w);
     store_port_submit(&w->ports[writer]);
+    leave(w);
     drain(w);
 }
 
@@ -280,7 +298,10 @@ static void consume(struct world *w, int32_t topic, int32_t queue)
                                   .queue_id = queue,
                                   .offset = *at,
                                   .max_msgs = 32};
-    if (store_get(w->st, &ask, &g))
+    enter(w);
+    const int rc = store_get(w->st, &ask, &g);
+    leave(w);
+    if (rc)
         return;
     for (int i = 0; i < g.iov_n; i++) {
         const char *p = g.iov[i].iov_base;
@@ -302,8 +323,10 @@ static void consume(struct world *w, int32_t topic, int32_t queue)
 
 static void flush(struct world *w)
 {
+    enter(w);
     while (store_step_flush(w->st) && !w->power_off) {
     }
+    leave(w);
     drain(w);
 }
 
@@ -323,6 +346,7 @@ static void run_due(struct world *w, int64_t now)
             flush(w);
         w->flush_due = now + w->o.flush_interval_ms;
     }
+    enter(w);
     if (w->cq_due <= now && !w->power_off) {
         while (store_step_cq_flush(w->st) && !w->power_off) {
         }
@@ -344,6 +368,7 @@ static void run_due(struct world *w, int64_t now)
     }
     if (w->o.flush_mode == FLUSH_SYNC && !w->power_off)
         store_step_deadlines(w->st);
+    leave(w);
     drain(w);
 }
 
@@ -362,10 +387,12 @@ void world_advance(struct world *w, int64_t ms)
 void world_settle(struct world *w)
 {
     flush(w);
+    enter(w);
     while (store_step_cq_flush(w->st) && !w->power_off) {
     }
     while (store_step_index(w->st) && !w->power_off) {
     }
+    leave(w);
     drain(w);
 }
 
@@ -396,7 +423,9 @@ void world_step(struct world *w)
     } else if (what < 95) {
         consume(w, (int32_t)below(w, LEDGER_TOPICS), (int32_t)below(w, LEDGER_QUEUES));
     } else {
+        enter(w);
         store_step_allocate(w->st);
+        leave(w);
     }
 }
 
@@ -459,7 +488,9 @@ int world_close(struct world *w, struct err *e)
     flush(w);
     for (int i = 0; i < LEDGER_WRITERS; i++)
         store_port_close(&w->ports[i]);
+    enter(w);
     const int rc = store_close(w->st, e);
+    leave(w);
     w->st = NULL;
     free_done(w);
     return rc;

@@ -25,11 +25,13 @@ struct world {
     int64_t flush_due, cq_due, index_due, space_due, clean_due; /* monotonic */
     enum fs_sim_crash_mode cut_mode;
     bool power_off;
+    bool sealed_only; /* every record ends with the checksum property, as the broker's do */
     bool failed;    /* the store said that it is FAILED, */
     int64_t failed_ms; /* at this time */
     int64_t acked;  /* messages */
     int bad_acks;   /* sent after it had failed and acknowledged all the same */
     char trouble[256]; /* what a consumer met; "" when nothing */
+    void (*enter)(void), (*leave)(void); /* called around the store's own work; NULL: nothing */
 };
 
 /* Draws the store's keys and makes an empty disk. */
@@ -54,7 +56,8 @@ bool world_judge(struct world *w, bool may_lose, struct verdict *v);
 struct tally {
     const char *id; /* "R2" */
     int64_t runs, positions, cuts, faults, acked, excused, refused, repaired, dropped;
-    int64_t lost, invented, gaps, disorder, damaged, unindexed, other;
+    int64_t found; /* messages read */
+    int64_t lost, invented, gaps, disorder, damaged, unindexed, leaks;
     int64_t failures;
     bool quiet;      /* self-test: failures are wanted, not told */
     char first[512]; /* the first failure */

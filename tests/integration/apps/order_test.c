@@ -22,7 +22,7 @@ static struct user user;
 static struct ids ids;
 static struct order_app app;
 static struct http_server *stock_http, *coupon_http, *user_http, *order_http;
-static char urls[3][64];
+static char urls[3][SHOP_URL_MAX];
 
 static const char DATA[] =
     "INSERT INTO stk.trade_goods(goods_id, goods_name, goods_price, initial_qty, buckets) VALUES (10, 'lamp', 6000, 5, 1);"
@@ -44,6 +44,8 @@ static int setup(void **state)
     tape_init(&tape);
     mq = tape_mq(&tape, "order");
     stock_init(&stock, stk, mq, NULL);
+    struct app_error e = {0};
+    assert_app_ok(stock_group_new(stk, 1, 1, NULL, &stock.group, &e), &e);
     coupon_init(&coupon, cpn, mq, NULL);
     user_init(&user, usr, mq, NULL);
     stock_http = shop_serve(stock_routes, &stock);
@@ -51,7 +53,7 @@ static int setup(void **state)
     user_http = shop_serve(user_routes, &user);
     const struct http_server *const peers[] = {stock_http, coupon_http, user_http};
     for (int i = 0; i < 3; i++)
-        snprintf(urls[i], sizeof urls[i], "http://%s", http_server_address(peers[i]));
+        shop_url(peers[i], urls[i]);
     ids_init(&ids, 1, NULL);
     app = (struct order_app){.db = ord,
                              .mq = mq,
@@ -63,7 +65,9 @@ static int setup(void **state)
                              .immunity_s = 10,
                              .rpc_ms = 1000,
                              .pay_deadline_ms = 60000,
-                             .pay_margin_ms = 0};
+                             .pay_margin_ms = 0,
+                             .drive = {.first_ms = 1000, .max_ms = 60000, .times = 8, .batch = 10}};
+    assert_app_ok(delay_levels_parse(DELAY_LEVELS_DEFAULT, &app.delays, &e), &e);
     order_mq_init(&app);
     order_http = shop_serve(order_routes, &app);
     app_failpoint_register(order_fp, ORDER_FP_COUNT);
@@ -78,6 +82,7 @@ static int teardown(void **state)
     struct http_server *const servers[] = {order_http, stock_http, coupon_http, user_http};
     for (int i = 0; i < 4; i++)
         http_server_free(servers[i]);
+    stock_group_free(stock.group);
     mq_close(mq);
     ids_fini(&ids);
     struct db *const pools[] = {ord, stk, cpn, usr};
@@ -85,12 +90,6 @@ static int teardown(void **state)
         db_close(pools[i]);
     shop_db_drop(&the_db);
     return 0;
-}
-
-static void arm(const char *spec)
-{
-    struct app_error e = {0};
-    assert_app_ok(app_failpoint_arm(spec, &e), &e);
 }
 
 /* --- requests --- */
@@ -106,7 +105,7 @@ struct answer {
 
 static struct answer place(const char *key, int qty, int64_t money, bool with_coupon)
 {
-    char body[600], url[128];
+    char body[600];
     const int64_t goods = 6000 * (int64_t)qty, fee = shipping_fee_of(goods);
     snprintf(
         body, sizeof body,
@@ -114,37 +113,21 @@ static struct answer place(const char *key, int qty, int64_t money, bool with_co
         "\"shipping_fee\":%lld,\"order_amount\":%lld,\"address\":\"Street 1\",\"consignee\":\"Ada\"}",
         qty, with_coupon ? "\"coupon_id\":\"5\"," : "", (long long)money, (long long)fee,
         (long long)(goods + fee));
-    snprintf(url, sizeof url, "http://%s/v1/orders", http_server_address(order_http));
-    json_t *const json = json_loads(body, 0, NULL);
-    assert_non_null(json);
-    const struct http_call c = {
-        .method = "POST", .url = url, .json = json, .idempotency_key = key, .timeout_ms = 20000};
     struct http_answer a = {0};
-    struct app_error e = {0};
-    assert_app_ok(http_do(&c, &a, &e), &e);
-    struct answer out = {.status = a.status, .code = a.code};
-    const char *const id = json_string_value(json_object_get(a.data, "order_id"));
-    if (id != NULL)
-        assert_true(id_parse(id, &out.order_id));
-    out.order_status = (int)json_integer_value(json_object_get(a.data, "order_status"));
+    shop_ask(order_http, "POST", "/v1/orders", json_loads(body, 0, NULL), key, &a);
+    const struct answer out = {
+        .status = a.status,
+        .code = a.code,
+        .order_id = shop_answer_id(&a, "order_id"),
+        .order_status = (int)json_integer_value(json_object_get(a.data, "order_status"))};
     http_answer_free(&a);
-    json_decref(json);
     return out;
 }
 
-static void assert_answer(struct answer a, int status, int code)
+static void assert_told(struct answer a, int status, int code)
 {
     if (a.status != status || a.code != code)
         fail_msg("HTTP %d code %d, want %d %d", a.status, a.code, status, code);
-}
-
-/* The tape as letters: h half, c commit, r rollback, s send. */
-static void assert_tape(const char *want)
-{
-    char got[TAPE_MAX + 1] = "";
-    for (int i = 0; i < tape.n; i++)
-        got[i] = tape.sent[i].kind;
-    assert_string_equal(got, want);
 }
 
 static int64_t status_of(int64_t order_id)
@@ -208,9 +191,9 @@ static void an_order_is_confirmed_and_its_armed_cancellation_rolled_back(void **
 {
     (void)state;
     const struct answer a = place(KEY_A, 2, 1000, true);
-    assert_answer(a, 201, CODE_OK);
+    assert_told(a, 201, CODE_OK);
     assert_int_equal(a.order_status, ORDER_CONFIRMED);
-    assert_tape("hr");
+    assert_tape(&tape, "hsr");
     assert_taken(2, 1, 1000);
     assert_int_equal(shop_number(&the_db, "SELECT pay_amount FROM ord.trade_order"),
                      12000 - 300 - 1000);
@@ -221,20 +204,20 @@ static void the_same_key_answers_the_same_order_and_another_body_is_refused(void
 {
     (void)state;
     const struct answer a = place(KEY_A, 1, 0, false), again = place(KEY_A, 1, 0, false);
-    assert_answer(again, 201, CODE_OK);
+    assert_told(again, 201, CODE_OK);
     assert_int_equal(again.order_id, a.order_id);
-    assert_answer(place(KEY_A, 2, 0, false), 422, CODE_ORDER_KEY_REUSED);
-    assert_tape("hr");
+    assert_told(place(KEY_A, 2, 0, false), 422, CODE_ORDER_KEY_REUSED);
+    assert_tape(&tape, "hsr");
     assert_taken(1, 0, 0);
 }
 
 static void hopeless_orders_are_refused_before_anything_is_written(void **state)
 {
     (void)state;
-    assert_answer(place(KEY_A, 6, 0, false), 409, CODE_STOCK_SHORT);
-    assert_answer(place(KEY_A, 1, 5001, false), 409, CODE_BALANCE_SHORT);
-    assert_answer(place(KEY_A, 1, -1, false), 409, CODE_MONEY_NEGATIVE);
-    assert_tape("");
+    assert_told(place(KEY_A, 6, 0, false), 409, CODE_STOCK_SHORT);
+    assert_told(place(KEY_A, 1, 5001, false), 409, CODE_BALANCE_SHORT);
+    assert_told(place(KEY_A, 1, -1, false), 409, CODE_MONEY_NEGATIVE);
+    assert_tape(&tape, "");
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM ord.trade_order"), 0);
 }
 
@@ -249,7 +232,7 @@ static void a_refused_try_is_compensated_to_nothing(void **state)
     const struct answer a = place(KEY_A, 2, 1000, true);
     shop_sql(&the_db, "DROP TRIGGER poor ON usr.trade_user");
     assert_true(a.status >= 400);
-    assert_tape("hc");
+    assert_tape(&tape, "hsc");
     assert_int_equal(status_of(a.order_id), ORDER_CANCELLING);
     assert_taken(2, 1, 0);
     deliver_cancel(a.order_id);
@@ -261,25 +244,25 @@ static void a_refused_try_is_compensated_to_nothing(void **state)
 static void a_failure_at_any_step_ends_in_nothing(void **state)
 {
     (void)state;
-    static const enum order_fp at[] = {FP_ORDER_AFTER_INSERT, FP_ORDER_BEFORE_STOCK,
-                                       FP_ORDER_AFTER_STOCK,  FP_ORDER_BEFORE_COUPON,
-                                       FP_ORDER_AFTER_COUPON, FP_ORDER_BEFORE_WALLET,
-                                       FP_ORDER_AFTER_WALLET, FP_ORDER_BEFORE_CONFIRM};
+    static const enum order_fp at[] = {
+        FP_ORDER_AFTER_INSERT,  FP_ORDER_AFTER_TIMER,   FP_ORDER_BEFORE_STOCK,
+        FP_ORDER_AFTER_STOCK,   FP_ORDER_BEFORE_COUPON, FP_ORDER_AFTER_COUPON,
+        FP_ORDER_BEFORE_WALLET, FP_ORDER_AFTER_WALLET,  FP_ORDER_BEFORE_CONFIRM};
     for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
         char spec[80], key[40];
         snprintf(spec, sizeof spec, "%s=error*1", order_fp[at[i]].name);
         snprintf(key, sizeof key, "33333333-3333-4333-8333-3333333333%02zu", i);
         tape.n = 0;
-        arm(spec);
+        shop_arm(spec);
         const struct answer a = place(key, 1, 1000, true);
         if (a.status < 400)
             fail_msg("%s: HTTP %d", spec, a.status);
-        assert_tape("hc");
+        assert_tape(&tape, at[i] == FP_ORDER_AFTER_INSERT ? "hc" : "hsc");
         deliver_cancel(a.order_id);
         assert_int_equal(status_of(a.order_id), ORDER_CANCELLED);
         assert_taken(0, 0, 0);
         /* the answer to a repetition is the same refusal */
-        assert_answer(place(key, 1, 1000, true), a.status, a.code);
+        assert_told(place(key, 1, 1000, true), a.status, a.code);
     }
     assert_int_equal(shop_violations(&the_db), 0);
 }
@@ -287,9 +270,9 @@ static void a_failure_at_any_step_ends_in_nothing(void **state)
 static void nothing_happens_when_the_cancellation_cannot_be_armed(void **state)
 {
     (void)state;
-    arm("mq.half=error*1");
-    assert_answer(place(KEY_A, 1, 0, false), 503, CODE_MQ_SEND);
-    assert_tape("");
+    shop_arm("mq.half=error*1");
+    assert_told(place(KEY_A, 1, 0, false), 503, CODE_MQ_SEND);
+    assert_tape(&tape, "");
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM ord.trade_order"), 0);
     assert_taken(0, 0, 0);
 }
@@ -298,10 +281,11 @@ static void nothing_happens_when_the_cancellation_cannot_be_armed(void **state)
 static void a_lost_commit_answer_is_settled_by_reading(void **state)
 {
     (void)state;
-    arm("db.commit.cut=error*1,after(2)"); /* the insert and the stock pass, the confirmation is cut */
+    shop_arm(
+        "db.commit.cut=error*1,after(2)"); /* the insert and the stock pass, the confirmation is cut */
     const struct answer a = place(KEY_A, 1, 0, false);
-    assert_answer(a, 201, CODE_OK);
-    assert_tape("hr");
+    assert_told(a, 201, CODE_OK);
+    assert_tape(&tape, "hsr");
     assert_int_equal(status_of(a.order_id), ORDER_CONFIRMED);
 }
 
@@ -369,7 +353,7 @@ static void money_is_accepted_once_and_a_second_payment_given_back(void **state)
     assert_int_equal(tape_deliver(&app.paid_inbox, &paid), INBOX_SUCCESS);
     assert_int_equal(tape_deliver(&app.paid_inbox, &paid),
                      INBOX_SUCCESS); /* a duplicate emits again */
-    assert_tape("ss");
+    assert_tape(&tape, "ss");
     assert_string_equal(tape.sent[0].tag, "order_paid");
     assert_string_equal(tape.sent[1].tag, "order_paid");
     assert_int_equal(
@@ -388,7 +372,7 @@ static void money_is_accepted_once_and_a_second_payment_given_back(void **state)
 static void acknowledgements_may_repeat_and_come_in_any_order(void **state)
 {
     (void)state;
-    arm("order.confirm.before=error*1");
+    shop_arm("order.confirm.before=error*1");
     const struct answer a = place(KEY_A, 1, 0, false);
     assert_int_equal(status_of(a.order_id), ORDER_CANCELLING);
     static const enum branch order[] = {BRANCH_PAY,     BRANCH_BALANCE, BRANCH_PAY,  BRANCH_STOCK,

@@ -7,15 +7,18 @@
 
 #include "apps/common/codes.h"
 #include "apps/common/failpoint.h"
+#include "apps/common/metrics.h"
 #include "apps/common/timing.h"
 #include "apps/coupon/coupon.h"
 #include "apps/stock/stock.h"
 #include "apps/user/user.h"
+#include "tests/support/wait.h"
 
 static struct shop_db the_db;
 static struct db *stk, *cpn, *usr;
 static struct tape tape;
 static struct mq *mq;
+static struct metrics *metrics;
 static struct stock stock;
 static struct coupon coupon;
 static struct user user;
@@ -40,6 +43,10 @@ static int setup(void **state)
     tape_init(&tape);
     mq = tape_mq(&tape, "participants");
     stock_init(&stock, stk, mq, NULL);
+    struct app_error e = {.kind = APP_OK};
+    metrics = metrics_new();
+    assert_non_null(metrics);
+    assert_app_ok(stock_group_new(stk, 64, 2, metrics, &stock.group, &e), &e);
     coupon_init(&coupon, cpn, mq, NULL);
     user_init(&user, usr, mq, NULL);
     stock_http = shop_serve(stock_routes, &stock);
@@ -56,6 +63,8 @@ static int teardown(void **state)
     http_server_free(stock_http);
     http_server_free(coupon_http);
     http_server_free(user_http);
+    stock_group_free(stock.group);
+    metrics_free(metrics);
     mq_close(mq);
     db_close(stk);
     db_close(cpn);
@@ -75,9 +84,7 @@ static int64_t post(const struct http_server *s, const char *path, int status, i
     va_end(ap);
     struct http_answer a;
     shop_call(s, "POST", path, body, &a);
-    if (a.status != status || a.code != code)
-        fail_msg("%s %s: HTTP %d code %d, expected %d %d: %s", path, body, a.status, a.code, status,
-                 code, a.body);
+    assert_answer(&a, status, code);
     const json_t *v = member ? json_object_get(a.data, member) : NULL;
     const int64_t n = json_is_integer(v) ? json_integer_value(v) : json_is_true(v);
     http_answer_free(&a);
@@ -258,11 +265,130 @@ static void concurrent_buyers_never_oversell(void **state)
     assert_int_equal(available(10), 0);
 }
 
+/* --- the group deduct --- */
+
+struct joiner {
+    struct stock_try t;
+    int rc, code;
+    pthread_t thread;
+};
+
+static void *join_group(void *arg)
+{
+    struct joiner *j = arg;
+    struct app_error e = {.kind = APP_OK};
+    j->rc = stock_group_try(stock.group, &j->t, &e);
+    j->code = e.code;
+    return NULL;
+}
+
+static void start_joiner(struct joiner *j, int64_t order_id, int64_t qty, int64_t expires_at_ms)
+{
+    *j = (struct joiner){.t = {.order_id = order_id,
+                               .expires_at_ms = expires_at_ms,
+                               .n_lines = 1,
+                               .lines = {{10, qty}}}};
+    assert_int_equal(pthread_create(&j->thread, NULL, join_group, j), 0);
+}
+
+static int64_t series(const char *name)
+{
+    return metric_value(metrics_gauge(metrics, name, "", ""));
+}
+
+static bool six_wait(void *arg)
+{
+    (void)arg;
+    return series("shop_stock_waiting") == 6;
+}
+
+/* Two hold the item's two places, six gather behind them. Goods 10: five pieces. */
+static void gather(struct joiner j[8], int64_t first_qty)
+{
+    shop_arm("stock.group=pause");
+    const uint64_t before = app_failpoint_hits("stock.group");
+    for (int i = 0; i < 2; i++)
+        start_joiner(&j[i], 100 + i, first_qty, soon());
+    shop_wait_hits("stock.group", before + 2);
+    for (int i = 2; i < 8; i++)
+        start_joiner(&j[i], 110 - i, i == 4 ? 4 : 1, i == 7 ? soon() - 120000 : soon());
+    if (!wait_until(six_wait, NULL, 20000))
+        fail_msg("%lld wait, expected 6", (long long)series("shop_stock_waiting"));
+}
+
+static void let_go(struct joiner j[8], const char *spec)
+{
+    shop_arm(spec);
+    for (int i = 0; i < 8; i++)
+        pthread_join(j[i].thread, NULL);
+}
+
+static void tries_that_gather_share_a_transaction_and_are_answered_one_by_one(void **state)
+{
+    (void)state;
+    struct joiner j[8];
+    STOCK_TRY(108, 10, 1, 200, CODE_OK); /* the one of the six that has been here before */
+    gather(j, 1);
+    assert_int_equal(cancel(&stock.cancel_inbox, 107), INBOX_SUCCESS); /* and one that is closed */
+    let_go(j, "stock.group=off");
+    for (int i = 0; i < 8; i++) {
+        const int code = i == 4   ? CODE_STOCK_SHORT /* four pieces */
+                         : i == 3 ? CODE_STOCK_CLOSED
+                         : i == 7 ? CODE_TRY_EXPIRED
+                                  : 0;
+        if (j[i].rc != (code ? APP_E_REFUSED : APP_OK) || j[i].code != code)
+            fail_msg("try %d: %s, code %d, expected code %d", i, app_errno_name(j[i].rc), j[i].code,
+                     code);
+        assert_int_equal(j[i].t.duplicate, i == 2);
+    }
+    assert_int_equal(available(10), 0); /* 108, the two in front, and two of the six */
+    assert_int_equal(series("shop_stock_batches_total"), 1);
+    assert_int_equal(series("shop_stock_batched_total"), 6);
+    /* whoever was refused for want of stock, or came too late, left no barrier row */
+    assert_int_equal(
+        shop_number(&the_db, "SELECT count(*) FROM stk.tx_barrier WHERE txn_key IN ('106', '103')"),
+        0);
+    assert_int_equal(cancel(&stock.cancel_inbox, 105), INBOX_SUCCESS);
+    assert_int_equal(available(10), 1);
+}
+
+static void a_batch_that_fails_is_split_and_nobody_notices(void **state)
+{
+    (void)state;
+    struct joiner j[8];
+    gather(j, 1);
+    let_go(j, "stock.group=error");
+    int ok = 0;
+    for (int i = 0; i < 8; i++)
+        ok += j[i].rc == APP_OK;
+    assert_int_equal(series("shop_stock_batches_total"), 0);
+    assert_int_equal(available(10) + ok + (j[4].rc == APP_OK ? 3 : 0), 5);
+}
+
+static void goods_nobody_knows_and_goods_in_buckets_are_tried_alone(void **state)
+{
+    (void)state;
+    struct joiner j[8];
+    shop_arm("stock.group=pause");
+    const uint64_t before = app_failpoint_hits("stock.group");
+    for (int i = 0; i < 8; i++) {
+        j[i] = (struct joiner){.t = {.order_id = 200 + i,
+                                     .expires_at_ms = soon(),
+                                     .n_lines = 1,
+                                     .lines = {{i % 2 ? 99 : 11, 1}}}};
+        assert_int_equal(pthread_create(&j[i].thread, NULL, join_group, &j[i]), 0);
+    }
+    shop_wait_hits("stock.group", before + 4);
+    let_go(j, "stock.group=off");
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(j[i].code, i % 2 ? CODE_GOODS_NOT_FOUND : 0);
+    assert_int_equal(available(11), 4);
+}
+
 static void an_answer_lost_after_the_commit_is_a_duplicate_for_the_retry(void **state)
 {
     (void)state;
-    struct app_error e;
-    assert_app_ok(app_failpoint_arm("stock.try.after_tx=error*1", &e), &e);
+    shop_arm("stock.try.after_tx=error*1");
     STOCK_TRY(100, 10, 1, 503, CODE_ORDER_SAVE);
     assert_int_equal(STOCK_TRY(100, 10, 1, 200, CODE_OK), 1);
     assert_int_equal(available(10), 4);
@@ -384,6 +510,9 @@ int main(void)
         T(goods_in_several_buckets_are_sold_to_the_last_piece),
         T(all_buckets_locked_means_busy_not_sold_out),
         T(concurrent_buyers_never_oversell),
+        T(tries_that_gather_share_a_transaction_and_are_answered_one_by_one),
+        T(a_batch_that_fails_is_split_and_nobody_notices),
+        T(goods_nobody_knows_and_goods_in_buckets_are_tried_alone),
         T(an_answer_lost_after_the_commit_is_a_duplicate_for_the_retry),
         T(a_wallet_pays_once_and_is_paid_back_once),
         T(a_coupon_is_used_once_and_returned_to_the_right_order),

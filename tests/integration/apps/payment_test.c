@@ -22,7 +22,7 @@ static struct ids ids;
 static struct thirdpay provider;
 static struct payment_app app;
 static struct http_server *order_http, *tp_http, *pay_http;
-static char order_url[64], tp_url[64], pay_url[64], notify_url[128];
+static char order_url[SHOP_URL_MAX], tp_url[SHOP_URL_MAX], pay_url[SHOP_URL_MAX], notify_url[128];
 static _Atomic int64_t order_amount; /* what the order service grants; negative: it refuses */
 
 static void on_intent(void *arg, struct http_req *rq)
@@ -40,11 +40,6 @@ static const struct http_route order_routes[] = {
     {"POST", "/internal/orders/{id}/pay-intent", on_intent, HTTP_JSON | HTTP_INTERNAL, 0},
     {NULL, NULL, NULL, 0, 0},
 };
-
-static void base_url(char out[64], const struct http_server *s)
-{
-    (void)snprintf(out, 64, "http://%s", http_server_address(s));
-}
 
 static int setup(void **state)
 {
@@ -66,8 +61,8 @@ static int setup(void **state)
                                  .notify_ms = 5000};
     order_http = shop_serve(order_routes, NULL);
     tp_http = shop_serve(thirdpay_routes, &provider);
-    base_url(order_url, order_http);
-    base_url(tp_url, tp_http);
+    shop_url(order_http, order_url);
+    shop_url(tp_http, tp_url);
     app = (struct payment_app){.db = pay_db,
                                .mq = mq,
                                .ids = &ids,
@@ -77,10 +72,16 @@ static int setup(void **state)
                                .sign_key = KEY,
                                .currency = "CNY",
                                .rpc_ms = 5000,
-                               .provider_ms = 5000};
+                               .provider_ms = 5000,
+                               .drive = {.query_ms = 120000,
+                                         .confirm_ms = 300000,
+                                         .confirm_times = 3,
+                                         .first_ms = 60000,
+                                         .max_ms = 300000,
+                                         .batch = 10}};
     payment_mq_init(&app);
     pay_http = shop_serve(payment_routes, &app);
-    base_url(pay_url, pay_http);
+    shop_url(pay_http, pay_url);
     (void)snprintf(notify_url, sizeof notify_url, "%s/v1/payments/callback", pay_url);
     app_failpoint_register(payment_fp, PAYMENT_FP_COUNT);
     app_failpoint_register(thirdpay_fp, THIRDPAY_FP_COUNT);
@@ -102,12 +103,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void arm(const char *spec)
-{
-    struct app_error e = {0};
-    assert_app_ok(app_failpoint_arm(spec, &e), &e);
-}
-
 /* --- requests --- */
 
 struct answer {
@@ -119,23 +114,14 @@ struct answer {
 
 static struct answer call(const char *method, const char *path, json_t *body_take)
 {
-    char url[200];
     struct http_answer a = {0};
-    struct app_error e = {0};
-    (void)snprintf(url, sizeof url, "%s%s", pay_url, path);
-    const struct http_call c = {.method = method,
-                                .url = url,
-                                .json = body_take,
-                                .idempotency_key = REQUEST_KEY,
-                                .timeout_ms = 20000};
-    assert_app_ok(http_do(&c, &a, &e), &e);
-    json_decref(body_take);
-    struct answer out = {.status = a.status, .code = a.code, .is_paid = -1};
-    const char *const id = json_string_value(json_object_get(a.data, "pay_id"));
-    if (id != NULL)
-        assert_true(id_parse(id, &out.pay_id));
-    out.is_paid = (int)json_integer_value(json_object_get(a.data, "is_paid"));
-    out.has_url = json_is_string(json_object_get(a.data, "provider_url"));
+    shop_ask(pay_http, method, path, body_take, REQUEST_KEY, &a);
+    const struct answer out = {.status = a.status,
+                               .code = a.code,
+                               .pay_id = shop_answer_id(&a, "pay_id"),
+                               .is_paid =
+                                   (int)json_integer_value(json_object_get(a.data, "is_paid")),
+                               .has_url = json_is_string(json_object_get(a.data, "provider_url"))};
     http_answer_free(&a);
     return out;
 }
@@ -154,7 +140,7 @@ static int64_t created(int64_t order_id)
     return a.pay_id;
 }
 
-static void assert_answer(struct answer a, int status, int code)
+static void assert_told(struct answer a, int status, int code)
 {
     if (a.status != status || a.code != code)
         fail_msg("HTTP %d code %d, want %d %d", a.status, a.code, status, code);
@@ -198,22 +184,6 @@ static void assert_callback(int64_t pay_id, const char *key, int64_t amount, con
 }
 
 /* --- looking --- */
-
-static void assert_tape(const char *want)
-{
-    char got[TAPE_MAX + 1] = "";
-    for (int i = 0; i < tape.n; i++)
-        got[i] = tape.sent[i].kind;
-    assert_string_equal(got, want);
-}
-
-static int count_on_tape(char kind)
-{
-    int n = 0;
-    for (int i = 0; i < tape.n; i++)
-        n += tape.sent[i].kind == kind;
-    return n;
-}
 
 static int64_t payment_number(const char *column, int64_t pay_id)
 {
@@ -265,8 +235,8 @@ static void a_payment_is_created_once_and_asking_again_finds_it(void **state)
 {
     (void)state;
     const struct answer first = create(100), again = create(100);
-    assert_answer(first, 201, CODE_OK);
-    assert_answer(again, 200, CODE_OK);
+    assert_told(first, 201, CODE_OK);
+    assert_told(again, 200, CODE_OK);
     assert_true(first.has_url && again.has_url);
     assert_int_equal(again.pay_id, first.pay_id);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.trade_pay"), 1);
@@ -277,21 +247,21 @@ static void an_order_that_is_not_payable_gets_no_payment(void **state)
 {
     (void)state;
     order_amount = -1;
-    assert_answer(create(100), 409, CODE_PAY_NOT_PAYABLE);
+    assert_told(create(100), 409, CODE_PAY_NOT_PAYABLE);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.trade_pay"), 0);
 }
 
 static void a_malformed_request_is_refused(void **state)
 {
     (void)state;
-    assert_answer(call("POST", "/v1/payments",
-                       json_pack("{s:s, s:s}", "order_id", "x", "channel", "thirdpay")),
-                  400, CODE_BAD_PARAMETER);
-    assert_answer(
+    assert_told(call("POST", "/v1/payments",
+                     json_pack("{s:s, s:s}", "order_id", "x", "channel", "thirdpay")),
+                400, CODE_BAD_PARAMETER);
+    assert_told(
         call("POST", "/v1/payments", json_pack("{s:s, s:s}", "order_id", "1", "channel", "cash")),
         400, CODE_BAD_PARAMETER);
-    assert_answer(call("POST", "/v1/payments", json_object()), 400, CODE_BAD_PARAMETER);
-    assert_answer(call("GET", "/v1/payments/12345", NULL), 404, CODE_PAY_NOT_FOUND);
+    assert_told(call("POST", "/v1/payments", json_object()), 400, CODE_BAD_PARAMETER);
+    assert_told(call("GET", "/v1/payments/12345", NULL), 404, CODE_PAY_NOT_FOUND);
 }
 
 static void a_crash_at_any_step_of_creating_is_repaired_by_asking_again(void **state)
@@ -302,10 +272,10 @@ static void a_crash_at_any_step_of_creating_is_repaired_by_asking_again(void **s
                                          "tp.create.after_tx=error*1"};
     for (int i = 0; i < 5; i++) {
         const int64_t order_id = 200 + i;
-        arm(places[i]);
-        assert_answer(create(order_id), 503, CODE_PAY_CREATE);
+        shop_arm(places[i]);
+        assert_told(create(order_id), 503, CODE_PAY_CREATE);
         const struct answer again = create(order_id);
-        assert_answer(again, i == 0 ? 201 : 200, CODE_OK);
+        assert_told(again, i == 0 ? 201 : 200, CODE_OK);
         assert_true(again.has_url);
     }
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.trade_pay"), 5);
@@ -317,10 +287,10 @@ static void nothing_to_pay_settles_at_once_without_the_provider(void **state)
     (void)state;
     order_amount = 0;
     const struct answer a = create(100);
-    assert_answer(a, 201, CODE_OK);
+    assert_told(a, 201, CODE_OK);
     assert_int_equal(a.is_paid, PAY_PAID);
     assert_false(a.has_url);
-    assert_tape("hc");
+    assert_tape(&tape, "hc");
     assert_int_equal(tape.sent[0].v.amount, 0);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM tp.charge"), 0);
 }
@@ -329,10 +299,10 @@ static void nothing_to_pay_is_settled_by_asking_again_when_the_broker_was_down(v
 {
     (void)state;
     order_amount = 0;
-    arm("pay.half.before=error*1");
-    assert_answer(create(100), 503, CODE_PAY_CREATE);
+    shop_arm("pay.half.before=error*1");
+    assert_told(create(100), 503, CODE_PAY_CREATE);
     const struct answer again = create(100);
-    assert_answer(again, 200, CODE_OK);
+    assert_told(again, 200, CODE_OK);
     assert_int_equal(again.is_paid, PAY_PAID);
 }
 
@@ -347,7 +317,7 @@ static void a_bad_signature_is_refused_and_moves_nothing(void **state)
     assert_int_equal(post_form("out_trade_no=1&amount=5", body), 401);
     assert_string_equal(body, "FAIL");
     assert_state(pay_id, PAY_OPEN);
-    assert_tape("");
+    assert_tape(&tape, "");
 }
 
 static void other_money_is_refused_and_marks_the_payment(void **state)
@@ -358,7 +328,7 @@ static void other_money_is_refused_and_marks_the_payment(void **state)
     assert_callback(b, KEY, 1500, "USD", 409, "FAIL");
     assert_state(a, PAY_OPEN);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.trade_pay WHERE suspect"), 2);
-    assert_tape("");
+    assert_tape(&tape, "");
     assert_callback(a, KEY, 1500, "CNY", 200, "SUCCESS");
 }
 
@@ -366,7 +336,7 @@ static void an_unknown_payment_is_refused(void **state)
 {
     (void)state;
     assert_callback(4242, KEY, 1500, "CNY", 404, "FAIL");
-    assert_tape("");
+    assert_tape(&tape, "");
 }
 
 static void a_signed_callback_that_makes_no_sense_is_refused(void **state)
@@ -386,7 +356,7 @@ static void a_signed_callback_that_makes_no_sense_is_refused(void **state)
     form = tp_notify_form(KEY, &c, 1500, &e);
     assert_int_equal(post_form(form, body), 400);
     free(form);
-    assert_tape("");
+    assert_tape(&tape, "");
 }
 
 /* --- callbacks that settle --- */
@@ -397,21 +367,21 @@ static void a_callback_records_the_money_and_commits_one_message(void **state)
     const int64_t pay_id = created(100);
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
     assert_state(pay_id, PAY_PAID);
-    assert_tape("hc");
+    assert_tape(&tape, "hc");
     assert_int_equal(tape.sent[0].v.event, EVENT_paid);
     assert_int_equal(tape.sent[0].v.amount, 1500);
     assert_int_equal(tape.sent[0].v.user_id, 1);
     assert_int_equal(
         shop_number(&the_db, "SELECT count(*) FROM pay.mq_producer_log WHERE decision = 'C'"), 1);
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
-    assert_tape("hc");
+    assert_tape(&tape, "hc");
 }
 
 static void the_broker_being_down_makes_the_provider_repeat(void **state)
 {
     (void)state;
     const int64_t pay_id = created(100);
-    arm("pay.half.before=error*1");
+    shop_arm("pay.half.before=error*1");
     assert_callback(pay_id, KEY, 1500, "CNY", 503, "FAIL");
     assert_state(pay_id, PAY_OPEN);
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
@@ -448,11 +418,15 @@ static void of_many_callbacks_at_once_one_commits_and_all_hear_success(void **st
     struct racer racers[N];
     pthread_t threads[N];
     const int64_t pay_id = created(100);
-    arm("pay.half.after=sleep(300)"); /* all of them have seen the payment open before the first records it */
+    shop_arm(
+        "pay.half.after=pause"); /* all of them have seen the payment open before the first records it */
+    const uint64_t before = app_failpoint_hits("pay.half.after");
     for (int i = 0; i < N; i++) {
         racers[i] = (struct racer){.pay_id = pay_id};
         assert_int_equal(pthread_create(&threads[i], NULL, race_main, &racers[i]), 0);
     }
+    shop_wait_hits("pay.half.after", before + N);
+    shop_arm("pay.half.after=off");
     for (int i = 0; i < N; i++)
         pthread_join(threads[i], NULL);
     for (int i = 0; i < N; i++) {
@@ -460,8 +434,8 @@ static void of_many_callbacks_at_once_one_commits_and_all_hear_success(void **st
         assert_string_equal(racers[i].body, "SUCCESS");
     }
     assert_state(pay_id, PAY_PAID);
-    assert_int_equal(count_on_tape('c'), 1);
-    assert_int_equal(count_on_tape('h'), 1 + count_on_tape('r'));
+    assert_int_equal(tape_count(&tape, 'c'), 1);
+    assert_int_equal(tape_count(&tape, 'h'), 1 + tape_count(&tape, 'r'));
     assert_int_equal(
         shop_number(&the_db, "SELECT count(*) FROM pay.mq_producer_log WHERE decision = 'C'"), 1);
 }
@@ -523,19 +497,19 @@ static void a_lost_commit_answer_is_settled_from_the_decision_row(void **state)
 {
     (void)state;
     const int64_t pay_id = created(100);
-    arm("db.commit.cut=error*1");
+    shop_arm("db.commit.cut=error*1");
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
     assert_state(pay_id, PAY_PAID);
-    assert_tape("hc");
+    assert_tape(&tape, "hc");
 }
 
 static void a_transaction_that_never_committed_is_rolled_back(void **state)
 {
     (void)state;
     const int64_t pay_id = created(100);
-    arm("pay.half.after=error*1");
+    shop_arm("pay.half.after=error*1");
     assert_callback(pay_id, KEY, 1500, "CNY", 503, "FAIL");
-    assert_tape("h");
+    assert_tape(&tape, "h");
     assert_state(pay_id, PAY_OPEN);
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
 }
@@ -547,10 +521,10 @@ static void a_payment_after_the_cancellation_is_refused_though_the_order_granted
     (void)state;
     const struct envelope cancel = order_cancel(100);
     deliver(&app.order_inbox, &cancel);
-    assert_tape("s");
+    assert_tape(&tape, "s");
     assert_int_equal(tape.sent[0].v.branch, BRANCH_PAY);
     assert_int_equal(tape.sent[0].v.outcome, OUTCOME_EMPTY);
-    assert_answer(create(100), 409, CODE_PAY_NOT_PAYABLE);
+    assert_told(create(100), 409, CODE_PAY_NOT_PAYABLE);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.trade_pay"), 0);
 }
 
@@ -562,7 +536,7 @@ static void a_cancellation_closes_the_open_payment_here_and_at_the_provider(void
     deliver(&app.order_inbox, &cancel);
     deliver(&app.order_inbox, &cancel);
     assert_state(pay_id, PAY_CLOSED);
-    assert_tape("ss");
+    assert_tape(&tape, "ss");
     assert_int_equal(tape.sent[1].v.outcome, OUTCOME_DONE);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM tp.charge WHERE status = 'CLOSED'"),
                      1);
@@ -576,7 +550,7 @@ static void an_acknowledgement_does_not_wait_for_the_provider(void **state)
     const struct envelope cancel = order_cancel(100);
     app.provider_url = "http://127.0.0.1:1";
     deliver(&app.order_inbox, &cancel);
-    assert_tape("s");
+    assert_tape(&tape, "s");
     assert_state(pay_id, PAY_CLOSED);
     assert_int_equal(payment_number("(next_drive_at IS NOT NULL)::int", pay_id), 1);
 }
@@ -586,10 +560,10 @@ static void a_second_payment_is_refused_while_the_first_is_paid(void **state)
     (void)state;
     const int64_t pay_id = created(100);
     assert_callback(pay_id, KEY, 1500, "CNY", 200, "SUCCESS");
-    assert_answer(create(100), 409, CODE_PAY_IS_PAID);
+    assert_told(create(100), 409, CODE_PAY_IS_PAID);
     const struct envelope paid = order_paid(100, pay_id);
     deliver(&app.order_inbox, &paid);
-    assert_answer(create(100), 409, CODE_PAY_IS_PAID);
+    assert_told(create(100), 409, CODE_PAY_IS_PAID);
     assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM pay.trade_pay"), 1);
 }
 

@@ -72,7 +72,7 @@ static void the_schema_and_the_demo_data_apply_twice_without_change(void **state
             &the_db,
             "SELECT sum(extract(epoch FROM applied_at) * 1000000)::bigint FROM kit.schema_version"),
         applied);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM kit.schema_version"), 10);
+    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM kit.schema_version"), 11);
     assert_int_equal(shop_violations(&the_db), 0);
 }
 

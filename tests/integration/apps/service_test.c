@@ -33,8 +33,10 @@ static int teardown(void **state)
 /* No name server listens on port 1: the message client keeps trying, the service works without. */
 static struct process *start(const char *key, const char *value)
 {
-    const char *const argv[] = {program,          "--dsn", dsn, "--namesrv", "127.0.0.1:1",
-                                "--boot-wait-ms", "500",   key, value,       NULL};
+    const char *const argv[] = {program,     "--dsn",       dsn,
+                                "--namesrv", "127.0.0.1:1", "--boot-wait-ms",
+                                "500",       "--order-url", "http://127.0.0.1:1",
+                                key,         value,         NULL};
     struct err e;
     struct process *p =
         process_start(&(struct process_options){.argv = argv, .output = output}, &e);

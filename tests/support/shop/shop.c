@@ -12,10 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apps/common/failpoint.h"
 #include "apps/common/ids.h"
 #include "apps/common/schema.h"
 #include "tests/support/process.h"
 #include "tests/support/tmpdir.h"
+#include "tests/support/wait.h"
 
 static char cluster_dir[512], socket_dir[256];
 static int next_db;
@@ -263,6 +265,25 @@ struct mq *tape_mq(struct tape *t, const char *name)
     return m;
 }
 
+void assert_tape_at(const struct tape *t, const char *want, const char *file, int line)
+{
+    char got[TAPE_MAX + 1] = "";
+    for (int i = 0; i < t->n; i++)
+        got[i] = t->sent[i].kind;
+    if (strcmp(got, want) == 0)
+        return;
+    print_error("the tape says \"%s\", expected \"%s\"\n", got, want);
+    _fail(file, line);
+}
+
+int tape_count(const struct tape *t, char kind)
+{
+    int n = 0;
+    for (int i = 0; i < t->n; i++)
+        n += t->sent[i].kind == kind;
+    return n;
+}
+
 enum inbox_result tape_deliver(const struct inbox *in, const struct envelope *v)
 {
     static _Atomic int serial;
@@ -286,22 +307,81 @@ struct http_server *shop_serve(const struct http_route *routes, void *arg)
     struct http_server *s = NULL;
     struct app_error e;
     const struct http_server_options o = {
-        .listen = "127.0.0.1:0", .internal = true, .tables = {{routes, arg}}, .workers = 4};
+        .listen = "127.0.0.1:0", .internal = true, .tables = {{routes, arg}}, .workers = 8};
     assert_app_ok(http_server_start(&o, &s, &e), &e);
     return s;
+}
+
+void shop_url(const struct http_server *s, char out[SHOP_URL_MAX])
+{
+    (void)snprintf(out, SHOP_URL_MAX, "http://%s", http_server_address(s));
+}
+
+void shop_ask(const struct http_server *s, const char *method, const char *path, json_t *body_take,
+              const char *key, struct http_answer *a)
+{
+    char url[300];
+    struct app_error e = {.kind = APP_OK};
+    (void)snprintf(url, sizeof url, "http://%s%s", http_server_address(s), path);
+    const struct http_call call = {.method = method,
+                                   .url = url,
+                                   .json = body_take,
+                                   .idempotency_key = key,
+                                   .timeout_ms = 20000};
+    const int rc = http_do(&call, a, &e);
+    json_decref(body_take);
+    assert_app_ok(rc, &e);
 }
 
 void shop_call(const struct http_server *s, const char *method, const char *path, const char *body,
                struct http_answer *a)
 {
-    char url[300];
-    struct app_error e = {.kind = APP_OK};
-    (void)snprintf(url, sizeof url, "http://%s%s", http_server_address(s), path);
     json_t *json = body ? json_loads(body, 0, NULL) : NULL;
     if (body && !json)
         fail_msg("the test's own JSON is broken: %s", body);
-    const struct http_call call = {.method = method, .url = url, .json = json, .timeout_ms = 10000};
-    const int rc = http_do(&call, a, &e);
-    json_decref(json);
-    assert_app_ok(rc, &e);
+    shop_ask(s, method, path, json, NULL, a);
+}
+
+int64_t shop_answer_id(const struct http_answer *a, const char *member)
+{
+    int64_t id = 0;
+    const char *const text = json_string_value(json_object_get(a->data, member));
+    if (text && !id_parse(text, &id))
+        fail_msg("%s: \"%s\" is no id", member, text);
+    return id;
+}
+
+void assert_answer_at(const struct http_answer *a, int status, int code, const char *file, int line)
+{
+    if (a->status == status && a->code == code)
+        return;
+    print_error("HTTP %d code %d, expected %d %d: %s\n", a->status, a->code, status, code, a->body);
+    _fail(file, line);
+}
+
+/* ---- failpoints ---- */
+
+void shop_arm(const char *spec)
+{
+    struct app_error e = {.kind = APP_OK};
+    assert_app_ok(app_failpoint_arm(spec, &e), &e);
+}
+
+struct hits {
+    const char *name;
+    uint64_t n;
+};
+
+static bool were_hit(void *arg)
+{
+    const struct hits *h = arg;
+    return app_failpoint_hits(h->name) >= h->n;
+}
+
+void shop_wait_hits(const char *failpoint, uint64_t n)
+{
+    struct hits h = {failpoint, n};
+    if (!wait_until(were_hit, &h, 20000))
+        fail_msg("%s was met %llu times, expected %llu", failpoint,
+                 (unsigned long long)app_failpoint_hits(failpoint), (unsigned long long)n);
 }

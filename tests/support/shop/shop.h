@@ -58,6 +58,10 @@ struct tape {
 };
 void tape_init(struct tape *t);
 struct mq *tape_mq(struct tape *t, const char *name); /* mq_close it */
+/* What is on it as letters, in order: h half, c commit, r rollback, s send. */
+#define assert_tape(t, want) assert_tape_at((t), (want), __FILE__, __LINE__)
+void assert_tape_at(const struct tape *t, const char *want, const char *file, int line);
+int tape_count(const struct tape *t, char kind);
 /* Delivers an envelope to an inbox as the broker would; msg_id differs each time. */
 enum inbox_result tape_deliver(const struct inbox *in, const struct envelope *v);
 
@@ -65,3 +69,19 @@ enum inbox_result tape_deliver(const struct inbox *in, const struct envelope *v)
 void shop_call(const struct http_server *s, const char *method, const char *path, const char *body,
                struct http_answer *a);
 struct http_server *shop_serve(const struct http_route *routes, void *arg); /* internal, port 0 */
+/* The same with the JSON as a value (taken; NULL: none) and an Idempotency-Key (NULL: none). */
+void shop_ask(const struct http_server *s, const char *method, const char *path, json_t *body_take,
+              const char *key, struct http_answer *a);
+#define SHOP_URL_MAX 64
+void shop_url(const struct http_server *s, char out[SHOP_URL_MAX]); /* "http://127.0.0.1:1234" */
+/* A decimal-string id in the answer's data; 0 when there is none. */
+int64_t shop_answer_id(const struct http_answer *a, const char *member);
+/* Fails unless the answer has this HTTP status and code. */
+#define assert_answer(a, status, code) assert_answer_at((a), (status), (code), __FILE__, __LINE__)
+void assert_answer_at(const struct http_answer *a, int status, int code, const char *file,
+                      int line);
+
+/* Failpoints of this process. */
+void shop_arm(const char *spec);
+void shop_wait_hits(const char *failpoint,
+                    uint64_t n); /* until it was met so often; fails after 20 s */

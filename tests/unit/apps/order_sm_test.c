@@ -64,6 +64,52 @@ static void shipping_is_free_above_a_hundred(void **state)
     assert_int_equal(shipping_fee_of(10001), 0);
 }
 
+static void a_timer_cancels_what_is_past_its_own_deadline_and_waits_for_the_rest(void **state)
+{
+    (void)state;
+    static const struct {
+        bool found;
+        enum order_status s;
+        enum pay_status p;
+        bool saga_over, pay_over;
+        enum timeout_reaction want;
+    } table[] = {{false, ORDER_PENDING, PAY_NONE, true, true, TIMEOUT_NOTHING},
+                 {true, ORDER_PENDING, PAY_NONE, false, true, TIMEOUT_EARLY},
+                 {true, ORDER_PENDING, PAY_NONE, true, false, TIMEOUT_CANCEL},
+                 {true, ORDER_CONFIRMED, PAY_NONE, true, false, TIMEOUT_EARLY},
+                 {true, ORDER_CONFIRMED, PAY_PAYING, true, true, TIMEOUT_CANCEL},
+                 {true, ORDER_CONFIRMED, PAY_PAID, true, true, TIMEOUT_NOTHING},
+                 {true, ORDER_CANCELLING, PAY_NONE, true, false, TIMEOUT_AGAIN},
+                 {true, ORDER_CANCELLED, PAY_NONE, true, true, TIMEOUT_NOTHING},
+                 {true, ORDER_INVALID, PAY_NONE, true, true, TIMEOUT_NOTHING}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        assert_int_equal(timeout_reaction_of(table[i].found, table[i].s, table[i].p,
+                                             table[i].saga_over, table[i].pay_over),
+                         table[i].want);
+}
+
+static void only_a_confirmed_order_that_is_not_paid_is_cancelled_by_its_user(void **state)
+{
+    (void)state;
+    assert_true(order_is_cancellable(ORDER_CONFIRMED, PAY_NONE));
+    assert_true(order_is_cancellable(ORDER_CONFIRMED, PAY_PAYING));
+    assert_false(order_is_cancellable(ORDER_CONFIRMED, PAY_PAID));
+    assert_false(order_is_cancellable(ORDER_PENDING, PAY_NONE));
+    assert_false(order_is_cancellable(ORDER_CANCELLED, PAY_NONE));
+}
+
+static void cancelling_counts_as_cancelled_for_those_who_ask(void **state)
+{
+    (void)state;
+    assert_string_equal(verdict_text_of(false, ORDER_PENDING, PAY_NONE), "unknown");
+    assert_string_equal(verdict_text_of(true, ORDER_PENDING, PAY_NONE), "open");
+    assert_string_equal(verdict_text_of(true, ORDER_CONFIRMED, PAY_PAYING), "confirmed");
+    assert_string_equal(verdict_text_of(true, ORDER_CONFIRMED, PAY_PAID), "paid");
+    assert_string_equal(verdict_text_of(true, ORDER_CANCELLING, PAY_NONE), "cancelled");
+    assert_string_equal(verdict_text_of(true, ORDER_CANCELLED, PAY_NONE), "cancelled");
+    assert_string_equal(verdict_text_of(true, ORDER_INVALID, PAY_NONE), "invalid");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -71,6 +117,9 @@ int main(void)
         cmocka_unit_test(money_is_accepted_once_and_otherwise_given_back),
         cmocka_unit_test(each_participant_has_one_bit_and_four_make_the_mask),
         cmocka_unit_test(shipping_is_free_above_a_hundred),
+        cmocka_unit_test(a_timer_cancels_what_is_past_its_own_deadline_and_waits_for_the_rest),
+        cmocka_unit_test(only_a_confirmed_order_that_is_not_paid_is_cancelled_by_its_user),
+        cmocka_unit_test(cancelling_counts_as_cancelled_for_those_who_ask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,10 +59,30 @@ static void a_payment_is_settled_by_three_acknowledgements_and_no_two(void **sta
     (void)state;
     for (int acks = 0; acks < 32; acks++)
         assert_int_equal(pay_is_settled(PAY_PAID, acks), (acks & 7) == 7);
-    assert_false(pay_is_settled(PAY_REFUNDED, 31));
-    assert_int_equal(ACK_ORDER | ack_bit_of(BRANCH_POINTS) | ack_bit_of(BRANCH_LOG), ACK_SETTLED);
+    assert_false(pay_is_settled(PAY_REFUNDING, 31));
+    assert_int_equal(ACK_ORDER | ack_bit_of(EVENT_paid_ack, BRANCH_POINTS) |
+                         ack_bit_of(EVENT_paid_ack, BRANCH_LOG),
+                     ACK_SETTLED);
+    assert_int_equal(ack_bit_of(EVENT_refund_ack, BRANCH_POINTS) |
+                         ack_bit_of(EVENT_refund_ack, BRANCH_LOG),
+                     ACK_REFUND_SETTLED);
     for (int b = 0; b < BRANCH_COUNT; b++)
-        assert_int_equal(ack_bit_of((enum branch)b) != 0, b == BRANCH_POINTS || b == BRANCH_LOG);
+        assert_int_equal(ack_bit_of(EVENT_paid_ack, (enum branch)b) != 0,
+                         b == BRANCH_POINTS || b == BRANCH_LOG);
+}
+
+static void a_refund_goes_on_from_wherever_it_stopped(void **state)
+{
+    (void)state;
+    assert_int_equal(refund_reaction_of(false, PAY_PAID), REFUND_LATER);
+    assert_int_equal(refund_reaction_of(true, PAY_OPEN), REFUND_LATER);
+    assert_int_equal(refund_reaction_of(true, PAY_CLOSED), REFUND_LATER);
+    assert_int_equal(refund_reaction_of(true, PAY_PAID), REFUND_GO);
+    assert_int_equal(refund_reaction_of(true, PAY_REFUNDING), REFUND_GO);
+    assert_int_equal(refund_reaction_of(true, PAY_REFUNDED), REFUND_AGAIN);
+    assert_int_equal(refund_reaction_of(true, PAY_REFUND_FAILED), REFUND_NEVER);
+    assert_true(pay_is_settled(PAY_REFUNDED, ACK_REFUND_SETTLED | ACK_LOG));
+    assert_false(pay_is_settled(PAY_REFUNDED, ACK_SETTLED | ACK_REFUND_LOG));
 }
 
 int main(void)
@@ -73,6 +93,7 @@ int main(void)
         cmocka_unit_test(the_gate_and_the_siblings_decide_about_opening),
         cmocka_unit_test(money_is_kept_while_it_is_not_given_back),
         cmocka_unit_test(a_payment_is_settled_by_three_acknowledgements_and_no_two),
+        cmocka_unit_test(a_refund_goes_on_from_wherever_it_stopped),
     };
     return cmocka_run_group_tests_name("payment_sm", tests, NULL, NULL);
 }

@@ -130,7 +130,8 @@ static void the_document_has_the_structs_numbers(void **state)
                                         PLACE(disk_cq_unit, tags_code)};
     static const struct place checkpoint[] = {
         PLACE(disk_checkpoint, physic_ts), PLACE(disk_checkpoint, logics_ts), PLACE(disk_checkpoint, index_ts),
-        PLACE(disk_checkpoint, master_flushed), PLACE(disk_checkpoint, confirm_phys), PLACE(disk_checkpoint, zeros)};
+        PLACE(disk_checkpoint, master_flushed), PLACE(disk_checkpoint, confirm_phys), PLACE(disk_checkpoint, zeros),
+        PLACE(disk_checkpoint, age_from_ts), PLACE(disk_checkpoint, more_zeros)};
     static const struct place item[] = {PLACE(disk_index_item, hash), PLACE(disk_index_item, phys),
                                         PLACE(disk_index_item, seconds), PLACE(disk_index_item, prev)};
     static const struct place index_state[] = {

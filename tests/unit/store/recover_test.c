@@ -555,6 +555,35 @@ static void a_record_with_an_illegal_topic_makes_no_directory(void **state)
     fixture_fini(&f);
 }
 
+/* R7: queue files cannot be written, and the number in `abort` neither. */
+static void a_store_opens_on_a_full_disk_and_writes_its_queues_later(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 300, 100);
+    fixture_put_many(&f, "U", 1, 300, 100);
+    fixture_kill(&f);
+    for (int round = 0; round < 2; round++) {
+        fs_sim_set_capacity(f.sim, fs_sim_used(f.sim));
+        fixture_open(&f);
+        assert_int_equal(f.found.dropped_bytes, 0);
+        fixture_verify(&f);
+        fixture_kill(&f);
+    }
+    fixture_open(&f);
+    fs_sim_set_capacity(f.sim, 0);
+    store_step_space(f.st);
+    fixture_steps(&f);
+    fixture_put_many(&f, "T", 0, 10, 100);
+    fixture_close(&f);
+    fixture_open(&f);
+    assert_true(f.found.clean);
+    fixture_verify(&f);
+    fixture_fini(&f);
+}
+
 static void a_garbled_checkpoint_only_costs_time(void **state)
 {
     (void)state;
@@ -700,6 +729,31 @@ static void recovery_can_fail_anywhere_and_be_repeated(void **state)
     fixture_fini(&f);
 }
 
+/* Creating a queue's directory or file fails at its last step, the sync of its name; what is tried
+ * again must not take the name for durable. */
+static void a_queue_file_whose_name_was_not_synced_at_first_survives_a_power_cut(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 3; nth++) { /* topic, queue, file */
+        struct store_fixture f;
+        fixture_init(&f, FLUSH_SYNC);
+        fixture_open(&f);
+        fixture_put_many(&f, "T", 0, 3, 50);
+        fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_DIRSYNC, .nth = nth, .error = E_IO});
+        fixture_steps(&f);
+        assert_int_equal(fs_fault_fired(&f.fault), 1);
+        fs_fault_disarm(&f.fault);
+        fixture_steps(&f);
+        fixture_put_many(&f, "U", 0, 1, 50); /* the youngest unit: an orderly start looks no further back */
+        fixture_close(&f);
+        fs_sim_crash(f.sim, NULL, FS_SIM_LOSE_ALL);
+        fixture_open(&f);
+        assert_true(f.found.clean);
+        fixture_verify(&f);
+        fixture_fini(&f);
+    }
+}
+
 /* ---- the checksum property ---- */
 
 enum { SEALED = 91 + 1 + 8 + 7 + MESSAGE_PROP_CRC_SIZE }; /* topic T, body "whatever", TAGS\1x\2 */
@@ -822,10 +876,12 @@ int main(void)
         cmocka_unit_test(a_missing_log_file_is_explained),
         cmocka_unit_test(damage_in_front_of_synced_files_is_not_dropped_silently),
         cmocka_unit_test(a_record_with_an_illegal_topic_makes_no_directory),
+        cmocka_unit_test(a_store_opens_on_a_full_disk_and_writes_its_queues_later),
         cmocka_unit_test(a_garbled_checkpoint_only_costs_time),
         cmocka_unit_test(power_cuts_in_sync_mode_lose_nothing_acknowledged),
         cmocka_unit_test(power_cuts_in_async_mode_lose_only_a_suffix),
         cmocka_unit_test(recovery_can_fail_anywhere_and_be_repeated),
+        cmocka_unit_test(a_queue_file_whose_name_was_not_synced_at_first_survives_a_power_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -364,6 +364,37 @@ static void a_store_that_is_all_expired_when_opened_keeps_its_files_for_their_ti
     fixture_fini(&f);
 }
 
+/* The second start finds young records, written under the wrong clock. */
+static void they_are_kept_over_further_restarts_too(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    setup(&f);
+    f.o.delete_hours = (1u << 24) - 1;
+    fixture_open(&f);
+    fill(&f, "T", 4);
+    fixture_close(&f);
+    clock_fake_advance(&f.clock, (int64_t)24 * 365 * 24 * HOUR);
+    fixture_open(&f);
+    const int64_t opened = clock_wall(&f.clock.base);
+    fill(&f, "T", 1);
+    fixture_kill(&f);
+    fixture_open(&f);
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    fixture_close(&f);
+    f.clock.wall -= (int64_t)24 * 365 * 24 * HOUR; /* and set right again: store times do not go back */
+    fixture_open(&f);
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    f.clock.wall = opened + f.o.file_reserved_ms - f.o.clean_interval_ms - 1;
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    clean(&f);
+    assert_int_equal(first_file(&f), 4);
+    fixture_fini(&f);
+}
+
 static void age_counts_at_once_when_something_in_the_store_is_young(void **state)
 {
     (void)state;
@@ -583,6 +614,7 @@ int main(void)
         cmocka_unit_test(queues_follow_and_time_searches_answer_within_what_is_left),
         cmocka_unit_test(queue_offsets_go_on_after_a_restart_when_every_record_is_gone),
         cmocka_unit_test(a_store_that_is_all_expired_when_opened_keeps_its_files_for_their_time_once_more),
+        cmocka_unit_test(they_are_kept_over_further_restarts_too),
         cmocka_unit_test(age_counts_at_once_when_something_in_the_store_is_young),
         cmocka_unit_test(a_store_that_is_all_expired_still_makes_room_on_a_full_disk),
         cmocka_unit_test(needed_files_stay_until_the_disk_is_above_its_warning_level),

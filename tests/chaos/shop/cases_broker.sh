@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# The broker, the name server and the database fail.
+
+# The broker dies while an order waits at a step; the order goes on, then the broker comes back.
+broker_kills() {
+    local at
+    for at in half.after stock.after wallet.after confirm.before confirm.after; do
+        hold_order "order.$at"
+        stack_kill mqbroker
+        release_order "order.$at"
+        stack_start mqbroker
+        case $at in
+        half.after) expect "broker_is_killed_at_$at" 2 503 ;; # the timer cannot be armed
+        *) expect "broker_is_killed_at_$at" 1 201 ;;
+        esac
+    done
+}
+
+# Stopped between a deduction and the abort: nothing is undone until it is back, then everything is.
+broker_is_away() {
+    hold_order order.stock.after
+    failpoint order 'order.coupon.before=error*1'
+    stack_kill mqbroker
+    release_order order.stock.after
+    expect broker_is_away_during_an_abort 2 409
+    judge the_order_waits_for_the_broker "$(sql "SELECT order_status FROM ord.trade_order WHERE client_req_id = '$KEY'")" 5
+    new_order
+    expect without_a_broker_nothing_is_begun none 503
+    new_order_paid_without_broker
+    stack_start mqbroker
+    order_comes_to "$paid_meanwhile" 1
+}
+# A callback while the broker is away: the provider hears FAIL, and repeats.
+new_order_paid_without_broker() {
+    paid_meanwhile=$(sql "SELECT coalesce(max(order_id), 0) FROM ord.trade_order WHERE order_status = 1 AND pay_status = 0")
+    [ "$paid_meanwhile" -gt 0 ] || return 0
+    pay_now "$paid_meanwhile"
+    later a_callback_without_a_broker_is_repeated 1/2 \
+        "SELECT order_status || '/' || pay_status FROM ord.trade_order WHERE order_id = $paid_meanwhile"
+}
+
+name_server_is_away() {
+    stack_kill mqnamesrv
+    place an_order_without_name_server 1 201
+    stack_start mqnamesrv
+}
+
+# PostgreSQL dies while an order waits at a step.
+postgres_crashes() {
+    local at
+    for at in half.after stock.after wallet.after confirm.before; do
+        hold_order "order.$at"
+        "$ROOT/tools/pg.sh" crash "$S_DIR/postgres" || bad "postgres_crashes_at_$at" "it did not come back"
+        release_order "order.$at"
+        expect "postgres_crashes_at_$at" '1|2' '201|202|409|503'
+    done
+}
+
+# Another session holds what an order needs, for longer than lock_timeout.
+postgres_locks() {
+    local table
+    for table in stk.goods_stock usr.trade_user cpn.trade_coupon; do
+        psql "$OWNER_DSN" -Xqc "BEGIN; LOCK TABLE $table IN EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT" >/dev/null &
+        until_sql 5 "SELECT count(*) > 0 FROM pg_locks WHERE relation = '$table'::regclass AND mode = 'ExclusiveLock' AND granted"
+        place "${table}_is_locked_for_3_s" '1|2' '201|409|503'
+        wait $!
+    done
+}
+
+postgres_is_read_only() {
+    hold_order order.stock.after
+    psql "$OWNER_DSN" -Xq -c 'ALTER SYSTEM SET default_transaction_read_only = on' -c 'SELECT pg_reload_conf()' >/dev/null
+    until_sql 5 "SELECT current_setting('default_transaction_read_only') = 'on'"
+    release_order order.stock.after
+    expect postgres_is_read_only '1|2' '201|202|409|503'
+    psql "$OWNER_DSN" -Xq -c 'SET default_transaction_read_only = off' -c 'ALTER SYSTEM RESET default_transaction_read_only' \
+        -c 'SELECT pg_reload_conf()' >/dev/null
+}
+
+# The answer of a COMMIT is lost, in each service and at each of its first transactions.
+commits_cut() {
+    local service n
+    for service in stock coupon user; do
+        failpoint "$service" 'db.commit.cut=error*1'
+        place "the_commit_of_${service}_is_not_answered" '1|2' '201|409'
+    done
+    for n in 1 2; do
+        failpoint order "db.commit.cut=error*1,after($n)"
+        place "commit_$n_of_an_order_is_not_answered" '1|2' '201|202|409'
+    done
+    for service in order user paylog payment; do
+        paid_case "a_commit_of_${service}_is_not_answered_while_paying" "$service" 'db.commit.cut=error*1'
+    done
+}
