@@ -106,6 +106,7 @@ static int open_store(struct broker *b, struct err *e)
     so.commitlog_file_size = c->commitlog_file_size;
     so.cq_file_size = c->cq_file_size;
     so.flush_mode = c->flush_disk_type == FLUSH_DISK_SYNC ? FLUSH_SYNC : FLUSH_ASYNC;
+    so.zero_ahead_bytes = (int64_t)c->zero_ahead_mib * 1024 * 1024;
     so.flush_interval_ms = c->flush_interval;
     so.flush_least_pages = c->flush_least_pages;
     so.flush_thorough_ms = c->flush_thorough;
@@ -347,6 +348,7 @@ static int port_open(struct broker *b, bool fast, int port, struct server **out,
         .conn_per_ip_max = b->conf->connections_per_ip_max,
         .idle_ms = (int64_t)b->conf->idle_seconds * 1000,
         .inflight_max = b->conf->requests_per_connection_max,
+        .whole_turns = b->conf->flush_disk_type == FLUSH_DISK_SYNC, /* a sync costs more than a turn */
     };
     return server_open(out, &so, e);
 }

@@ -100,6 +100,7 @@ static int check_opts(const struct store_opts *o, struct err *e)
 {
     const struct bound bounds[] = {
         {"mappedFileSizeCommitLog", o->commitlog_file_size, 4096, INT32_MAX},
+        {"zeroAheadMegabytes (bytes)", o->zero_ahead_bytes, 0, INT64_C(1) << 40},
         {"mappedFileSizeConsumeQueue", o->cq_file_size, CQ_UNIT_SIZE, INT32_MAX - CQ_UNIT_SIZE},
         {"flushIntervalCommitLog", o->flush_interval_ms, 1, INT32_MAX},
         {"flushCommitLogLeastPages", o->flush_least_pages, 0, INT32_MAX},

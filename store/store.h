@@ -44,6 +44,7 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     const char *checkpoint_path;  /* storeCheckpoint; NULL = root/checkpoint */
     const char *abort_path;       /* abortFile; NULL = root/abort */
     int64_t commitlog_file_size;  /* mappedFileSizeCommitLog */
+    int64_t zero_ahead_bytes;     /* zeroAheadMegabytes: FLUSH_SYNC only; 0 = off, as upstream */
     int64_t cq_file_size;         /* mappedFileSizeConsumeQueue, rounded up to 20 */
     enum flush_mode flush_mode;   /* flushDiskType */
     int64_t flush_interval_ms;    /* flushIntervalCommitLog */

@@ -79,6 +79,30 @@ int places_claim(struct store *st, struct err *e) HP_MUST_USE;
 int places_lock_abort(struct store *st, struct err *e) HP_MUST_USE; /* once it is there */
 int places_settle(struct store *st, struct err *e) HP_MUST_USE; /* recovery is on disk: remembers the paths */
 
+/* ---- zero_ahead.c: zeros before the end of the log ---- */
+
+struct commitlog;
+struct zero_ahead {
+    int64_t ahead;  /* bytes; 0: off */
+    int64_t chunk;  /* bytes of one write */
+    int64_t at;     /* log.lock: where the zeros that are being written begin; INT64_MAX: none */
+    int64_t upto;   /* log.lock: zeroed from shortly behind the end to here */
+    int64_t ask_at; /* log.lock: the end at which the allocator is woken again */
+    bool begun;     /* log.lock: something was appended */
+    uv_cond_t done; /* with log.lock: `at` became INT64_MAX */
+    /* the allocator's */
+    struct store_file *file; /* a reference; f is its own descriptor on it */
+    struct fs_file *f;
+    bool failed;
+};
+int zero_ahead_init(struct zero_ahead *z, int64_t ahead, struct err *e) HP_MUST_USE;
+void zero_ahead_fini(struct zero_ahead *z);
+bool zero_ahead_wanted(struct commitlog *l); /* under log.lock, after an append: wake the allocator */
+/* Under log.lock, before anything of a batch is placed: waits (without the lock) while zeros are being
+ * written where its bytes may go. */
+void zero_ahead_wait(struct commitlog *l, size_t bytes);
+bool zero_ahead_step(struct commitlog *l); /* one chunk; true when there may be more to do */
+
 /* ---- commitlog.c: the sequence of files ---- */
 
 struct commitlog {
@@ -104,6 +128,7 @@ struct commitlog {
     int iov_n;
     int64_t iov_off; /* physical offset of iov[0] */
     char blank[MESSAGE_BLANK_SIZE];
+    struct zero_ahead zero;
 
     int64_t cold_end; /* set by recovery: records below were written by an earlier run and not checked since */
     _Atomic int64_t min;
