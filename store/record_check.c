@@ -7,7 +7,9 @@
  *
  * A property __CRC32# may also be an application's, through a broker that writes no checksums; then it fits
  * nothing. Who writes checksums lets no foreign one in. So a record that is whole but for it is taken for one
- * with a foreign property unless the record behind it has a checksum that fits. With forceVerifyPropCRC none is.
+ * with a foreign property unless its neighbour has a checksum that fits: for recovery, which must not drop what
+ * was acknowledged behind the last record of another broker, a record before it; for a read the one behind it.
+ * With forceVerifyPropCRC none is.
  *
  * Failure modes: no memory for the bits: every read checks. */
 #include <assert.h>
@@ -15,44 +17,40 @@
 
 #include "store/store_priv.h"
 
-enum next { NEXT_NOTHING, NEXT_SOMETHING, NEXT_WITH_CHECKSUM /* that fits */ };
-
-/* What stands at pos: nothing whole, a record, or a record of a writer of checksums. */
-static enum next next_at(struct store *st, int64_t pos, bool skip_blank)
+static enum behind behind_at(struct store *st, int64_t pos, bool over_blank)
 {
     struct store_file *f = commitlog_find(&st->log, pos);
     if (!f)
-        return NEXT_NOTHING;
+        return BEHIND_NOTHING;
     struct message m;
     const int64_t left = f->start + f->size - pos, end = f->start + f->size;
     const struct slice bytes = slice_of(f->map + (pos - f->start), (size_t)left);
-    enum next next = NEXT_NOTHING;
+    enum behind behind = BEHIND_NOTHING;
     bool blank = false;
     switch (record_judge(bytes, left, pos, MESSAGE_CHECK_BODY, &m, NULL)) {
     case RECORD_WHOLE:
-        next = message_has_prop_crc(&m) && !message_decode(bytes, MESSAGE_CHECK_CRC, &m, NULL) ? NEXT_WITH_CHECKSUM
-                                                                                               : NEXT_SOMETHING;
+        behind = message_has_prop_crc(&m) && !message_decode(bytes, MESSAGE_CHECK_CRC, &m, NULL) ? BEHIND_CHECKSUM
+                                                                                                 : BEHIND_SOMETHING;
         break;
     case RECORD_BLANK: blank = true; break;
     case RECORD_BAD: break;
     }
     store_file_unref(f);
     if (!blank)
-        return next;
-    next = skip_blank ? next_at(st, end, false) : NEXT_NOTHING;
-    return next == NEXT_NOTHING ? NEXT_SOMETHING : next;
+        return behind;
+    return over_blank && behind_at(st, end, false) == BEHIND_CHECKSUM ? BEHIND_CHECKSUM : BEHIND_SOMETHING;
 }
 
-bool checksum_is_foreign(struct store *st, const struct store_file *f, int64_t pos, struct message *m, bool *last)
+bool checksum_fits_nothing(struct store *st, const struct store_file *f, int64_t pos, struct message *m,
+                           enum behind *behind)
 {
     const int64_t left = f->start + f->size - pos;
     const struct slice bytes = slice_of(f->map + (pos - f->start), (size_t)left);
     if (st->o.force_verify_prop_crc ||
         record_judge(bytes, left, pos, MESSAGE_CHECK_BODY, m, NULL) != RECORD_WHOLE || !message_has_prop_crc(m))
         return false;
-    const enum next next = next_at(st, pos + m->total_size, true);
-    *last = next == NEXT_NOTHING;
-    return next != NEXT_WITH_CHECKSUM;
+    *behind = behind_at(st, pos + m->total_size, true);
+    return true;
 }
 
 /* Records are at least MESSAGE_SIZE_MIN bytes, so each begins in a slot of its own. */
@@ -80,10 +78,10 @@ int record_check(struct store *st, struct store_file *f, int64_t phys, int32_t s
         return 0;
     struct message m;
     struct err why;
-    bool last;
+    enum behind behind;
     if (record_judge(slice_of(f->map + at, (size_t)size), f->size - at, phys, MESSAGE_CHECK_CRC, &m, &why) !=
             RECORD_WHOLE &&
-        !checksum_is_foreign(st, f, phys, &m, &last))
+        !(checksum_fits_nothing(st, f, phys, &m, &behind) && behind != BEHIND_CHECKSUM))
         return err_set(e, E_CORRUPT, "%s: the record at byte %lld (physical offset %lld) is damaged: %s", f->path,
                        (long long)at, (long long)phys, why.text);
     if (bits)

@@ -94,9 +94,9 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
 static bool has_foreign_checksum(const struct recovery *r, const struct store_file *f, int64_t pos, struct message *m)
 {
     struct store *st = r->st;
-    bool last;
-    if (!st->o.check_crc_on_recover || r->checksums || !checksum_is_foreign(st, f, pos, m, &last) ||
-        (last && !r->found->clean && !r->found->records))
+    enum behind behind;
+    if (!st->o.check_crc_on_recover || r->checksums || !checksum_fits_nothing(st, f, pos, m, &behind) ||
+        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records))
         return false;
     LOGW("store.recover", "physOffset=%lld text=\"kept: the property __CRC32# is no checksum of this record\"",
          (long long)pos);
@@ -342,7 +342,7 @@ static int replay(struct recovery *r, struct err *e)
     r->pos = r->start;
     r->last_ts = r->told = 0;
     r->found->records = 0;
-    r->need_full = false;
+    r->need_full = r->checksums = false;
     tell(r, 0, commitlog_limit(&r->st->log) - r->start);
     while (!ended && !r->need_full) {
         struct store_file *f = commitlog_find(&r->st->log, r->pos);

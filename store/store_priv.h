@@ -52,9 +52,12 @@ void store_file_unref(struct store_file *f);
 /* Has the record of `size` bytes at phys right checksums, and does it say that it stands there? Looked at
  * once in the life of the process. Any thread. E_CORRUPT: names file, byte and reason. */
 int record_check(struct store *st, struct store_file *f, int64_t phys, int32_t size, struct err *e) HP_MUST_USE;
-/* Is the record at pos whole but for a property __CRC32# that is an application's? *m is set then; *last:
- * nothing whole stands behind it. */
-bool checksum_is_foreign(struct store *st, const struct store_file *f, int64_t pos, struct message *m, bool *last);
+/* What stands behind a record: nothing whole; a record, or the end of its file; a record with a checksum
+ * that fits. */
+enum behind { BEHIND_NOTHING, BEHIND_SOMETHING, BEHIND_CHECKSUM };
+/* Is the record at pos whole but for a last property __CRC32# that does not fit? *m and *behind are set then. */
+bool checksum_fits_nothing(struct store *st, const struct store_file *f, int64_t pos, struct message *m,
+                           enum behind *behind);
 
 /* ---- places.c: where the parts lie ---- */
 

@@ -246,6 +246,30 @@ static void synced_when_answered(void)
     assert_true(log_is_synced(NULL));
 }
 
+static _Atomic int log_writes;
+
+static void count_write(void *arg)
+{
+    (void)arg;
+    log_writes++;
+}
+
+static bool are_more_writes(void *n)
+{
+    return log_writes > *(const int *)n;
+}
+
+/* The record, and nothing else. */
+static void only_records_are_written(void)
+{
+    log_writes = 0;
+    fs_fault_arm(&t.fault, (struct fs_fault_rule){.ops = FS_OP_WRITE, .path_has = "commitlog", .for_ever = true,
+                                                  .hook = count_write});
+    send_small(1);
+    assert_false(wait_until(are_more_writes, &(int){1}, NOT_MS));
+    assert_int_equal(log_writes, 1);
+}
+
 static void synced_soon(void)
 {
     send_small(1);
@@ -414,6 +438,7 @@ static const struct row rows[] = {
     {"flushConsumeQueueLeastPages", "0", "", queue_written_soon, 0},
     {"flushConsumeQueueThoroughInterval", "100", "", queue_written_soon, 0},
     {"syncFlushTimeout", "50", "flushDiskType=SYNC_FLUSH\n", send_times_out, 0},
+    {"zeroAheadMegabytes", "0", "flushDiskType=SYNC_FLUSH\n", only_records_are_written, 0},
     {"messageIndexEnable", "false", "", no_index, 0},
     {"maxHashSlotNum", "100", "maxIndexNum=1000\n", index_file_is_sized, 0},
     {"maxIndexNum", "1000", "maxHashSlotNum=100\n", index_file_is_sized, 0},
