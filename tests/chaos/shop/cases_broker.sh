@@ -82,8 +82,11 @@ commits_cut() {
     for n in 1 2; do
         failpoint order "db.commit.cut=error*1,after($n)"
         place "commit_${n}_of_an_order_is_not_answered" '1|2' '201|202|409'
+        failpoint order db.commit.cut=off # an order may have had fewer
     done
     for service in order user paylog payment; do
         paid_case "a_commit_of_${service}_is_not_answered_while_paying" "$service" 'db.commit.cut=error*1'
+        # The next order must not be the one that meets it.
+        until_sql 30 "SELECT acks = 7 FROM pay.trade_pay WHERE pay_id = ${PAYMENT:-0}"
     done
 }
