@@ -124,6 +124,15 @@ static void judge_place(struct trial *t, const struct seen_record *r, uint32_t i
     s->ts = ts;
 }
 
+/* The place of a message whose record was damaged may be empty. */
+static void skip_damaged(const struct ledger *l, int32_t topic, int32_t queue, int64_t *next)
+{
+    if (!l->damaged)
+        return;
+    const struct message_spec *s = &l->v[l->damaged - 1];
+    *next += s->topic == topic && s->queue == queue && !s->half && s->queue_offset == *next;
+}
+
 static void judge_queues(struct trial *t)
 {
     const struct observation *o = t->o;
@@ -137,6 +146,7 @@ static void judge_queues(struct trial *t)
         const struct seen_record *r = &o->records[i];
         if (r->queue < 0)
             continue;
+        skip_damaged(t->l, r->topic, r->queue, &next[r->topic][r->queue]);
         if (r->at != next[r->topic][r->queue])
             wrong(t->v, &t->v->gaps, "%s: the message before was at %lld", where(r),
                   (long long)next[r->topic][r->queue] - 1);
@@ -158,10 +168,12 @@ static void judge_queues(struct trial *t)
         t->v->found++;
     }
     for (int i = 0; i < LEDGER_TOPICS; i++)
-        for (int k = 0; k < LEDGER_QUEUES; k++)
+        for (int k = 0; k < LEDGER_QUEUES; k++) {
+            skip_damaged(t->l, i, k, &next[i][k]);
             if (next[i][k] < o->queues[i][k].max)
                 wrong(t->v, &t->v->gaps, "%.20s-%d: ends at %lld, readable up to %lld",
                       ledger_topic(i), k, (long long)o->queues[i][k].max, (long long)next[i][k]);
+        }
 }
 
 /* Every record of the log has its place in its queue, and the other way round. */
@@ -204,6 +216,10 @@ static void judge_log(struct trial *t)
 static bool excusable(const struct trial *t, const struct message_spec *s, int64_t *old)
 {
     const struct ledger *l = t->l;
+    if (l->damaged && s == &l->v[l->damaged - 1])
+        return true;
+    if (l->dropped_from && s->phys >= l->dropped_from)
+        return true;
     if (!t->may_lose || s->durable || s->phys < t->o->log_max)
         return false;
     if (s->fate == FATE_WRITTEN)
@@ -247,7 +263,7 @@ static void judge_missing(struct trial *t)
         } else if (promised) {
             t->v->excused++;
         }
-        if (s->consumed && l->mode == FLUSH_SYNC && s->phys >= t->o->log_max)
+        if (s->consumed && l->mode == FLUSH_SYNC && !l->damaged && s->phys >= t->o->log_max)
             wrong(t->v, &t->v->lost, "lost: message %u was consumed at %.20s-%d@%lld before", id,
                   ledger_topic(s->topic), s->queue, (long long)s->queue_offset);
         if (t->may_lose || promised)

@@ -51,6 +51,8 @@ struct ledger {
     int64_t flush_interval_ms, flush_thorough_ms, flush_least_bytes;
     int64_t reserved_ms; /* retention */
     int64_t now_ms;      /* wall clock at the fault */
+    uint32_t damaged;    /* 1 + id of the message whose record was damaged: it may be missing; 0: none */
+    int64_t dropped_from; /* recovery reported that it dropped what lies from here on; 0: nothing */
 };
 
 const char *ledger_topic(int32_t topic);
