@@ -14,8 +14,8 @@
  * unit's record would pass transfer_bytes_max and is not the first.
  * Source: DefaultMessageStore.getMessage, isTheBatchFull.
  *
- * Records of an earlier run that recovery did not check are checked when they are first read: disks rot,
- * and no consumer shall get the bytes.
+ * Records of an earlier run that recovery did not check are checked when they are first read, units of an
+ * earlier run whenever they are (queue_check.c): disks rot, and no consumer shall get the bytes.
  *
  * Failure modes: a unit whose record is gone, fails the look or its checksums: logged, skipped, and when nothing
  * else is found the status is MESSAGE_WAS_REMOVING. A queue file that is gone: OFFSET_FOUND_NULL and
@@ -209,8 +209,8 @@ static int scan_queue(struct scan *s)
     while (g->next_begin_offset < s->end_offset) {
         const int64_t left = s->end_offset - g->next_begin_offset;
         struct err e;
-        const int n = queue_read(s->queue, g->next_begin_offset, left < UNIT_CHUNK ? (int)left : UNIT_CHUNK,
-                                 units, &e);
+        const int n = queue_read_checked(s->queue, g->next_begin_offset,
+                                         left < UNIT_CHUNK ? (int)left : UNIT_CHUNK, units, &e);
         if (n <= 0) {
             if (g->msg_n || !n)
                 break;
@@ -301,7 +301,8 @@ int store_units(struct store *st, struct slice topic, int32_t queue_id, int64_t 
     while (done < n) {
         char units[UNIT_CHUNK * CQ_UNIT_SIZE];
         struct err e;
-        const int got = queue_read(q, offset + done, n - done < UNIT_CHUNK ? n - done : UNIT_CHUNK, units, &e);
+        const int got =
+            queue_read_checked(q, offset + done, n - done < UNIT_CHUNK ? n - done : UNIT_CHUNK, units, &e);
         if (got < 0)
             LOGW("store.units", "text=\"%s\"", e.text);
         if (got <= 0)
@@ -359,7 +360,7 @@ static int64_t time_at(struct store *st, struct store_queue *q, int64_t offset)
     struct queue_unit u;
     struct store_view v;
     struct message m;
-    if (queue_unit_at(q, offset, &u, NULL) || u.size == CQ_BLANK_SIZE ||
+    if (queue_unit_checked(q, offset, &u, NULL) || u.size == CQ_BLANK_SIZE ||
         store_view(st, u.phys_offset, u.size, &v, NULL))
         return -1;
     const int64_t ts = message_decode(v.record, 0, &m, NULL) ? -1 : m.store_timestamp;
