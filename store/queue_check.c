@@ -59,6 +59,12 @@ struct match {
     bool delayed;
 };
 
+/* Damaged numbers may be any. */
+static int64_t difference(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a - (uint64_t)b);
+}
+
 static struct match match_unit(struct store_queue *q, int64_t offset, const struct queue_unit *u)
 {
     struct message m;
@@ -69,8 +75,8 @@ static struct match match_unit(struct store_queue *q, int64_t offset, const stru
         return out;
     out.record = true;
     out.own = is_of(q, &m);
-    out.shift = m.queue_offset - offset;
-    out.delay = u->tags_code - m.store_timestamp;
+    out.shift = difference(m.queue_offset, offset);
+    out.delay = difference(u->tags_code, m.store_timestamp);
     out.delayed = record_delay_level(&m, &level);
     out.right = (struct queue_unit){u->phys_offset, m.total_size, record_tags_code(q->table->st, &m)};
     store_file_unref(f);

@@ -59,11 +59,13 @@ static void print_r3(const struct tally *t)
 
 static void print_r4(const struct tally *t)
 {
-    printf("%" N " runs, %" N " flipped bits, %" N " refused by name, %" N
-           " in config files that still parse, %" N " lost, %" N " invented, %" N " gaps, %" N
-           " disorder, %" N " damaged, %" N " not found by key",
-           t->runs, t->faults, t->refused, t->changed, t->lost, t->invented, t->gaps, t->disorder,
-           t->damaged, t->unindexed);
+    printf("%" N " flips in each of %d kinds of file, %" N " in all, %" N " refused by name, %" N " lost, %" N
+           " invented, %" N " gaps, %" N " disorder, %" N " damaged, %" N
+           " not found by key; known limits: %" N " bytes of log dropped and reported behind a damaged record, %" N
+           " keys hidden by index damage that mqstore verify finds, %" N
+           " config files that parse with another value",
+           t->runs, R4_KINDS, t->faults, t->refused, t->lost, t->invented, t->gaps, t->disorder,
+           t->damaged, t->unindexed, t->dropped, t->hidden, t->changed);
 }
 
 static void print_r5(const struct tally *t)
