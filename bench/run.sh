@@ -91,10 +91,18 @@ touch "$results" "$reasons"
 declare -A checked=()
 started=$SECONDS
 
-# no_figure ROW PEER REASON: once for each row and peer in the table.
+# no_figure ROW PEER ROUND REASON: what that round recorded before it failed does not count.
 no_figure() {
-    say "  $1, $2: no figure: $3"
-    printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$reasons"
+    say "  $1, $2: no figure: $4"
+    printf '%s\t%s\t%s\n' "$1" "$2" "round $3: $4" >>"$reasons"
+    awk -F '\t' -v r="$1" -v p="$2" -v n="$3" '!($1 == r && $2 == p && $3 == n)' "$results" >"$results.kept"
+    mv "$results.kept" "$results"
+}
+
+# given_up ROW PEER: it failed twice, or cannot be had.
+given_up() {
+    available "$2" || return 0
+    (($(grep -cF "$1	$2	" "$reasons") >= 2))
 }
 
 # available PEER: can it be measured here? The reason is found once.
@@ -168,12 +176,15 @@ each_round() {
     local row=$1 run=$2 round peer
     shift 2
     say "$row"
+    for peer in "$@"; do
+        available "$peer" || no_figure "$row" "$peer" 1 "$reason"
+    done
     for ((round = 1; round <= rounds; round++)); do
         for peer in "$@"; do
-            grep -qF "$row	$peer	" "$reasons" && continue
+            given_up "$row" "$peer" && continue
             sync -f "$BENCH_DIR"
             reason=
-            "$run" "$row" "$peer" "$round" || no_figure "$row" "$peer" "$reason"
+            "$run" "$row" "$peer" "$round" || no_figure "$row" "$peer" "$round" "$reason"
             server_down "$peer"
         done
     done
@@ -410,12 +421,12 @@ run_recovery() {
     say recovery
     reason=
     if ! recovery_fill; then
-        no_figure recovery ours "$reason"
+        no_figure recovery ours 1 "$reason"
     else
         cp "$BENCH_DIR/load.out" "$BENCH_DIR/fill.out"
         for ((round = 1; round <= rounds; round++)); do
             row_recovery recovery ours "$round" || {
-                no_figure recovery ours "$reason"
+                no_figure recovery ours "$round" "$reason"
                 break
             }
         done
@@ -434,7 +445,7 @@ run_row() {
     pull) each_round "$1" row_pull ours apache limit ;;
     route)
         reason=
-        route_up && kill -STOP "$route_pid_ours" ${route_pid_apache:+"$route_pid_apache"} || no_figure route ours "$reason"
+        route_up && kill -STOP "$route_pid_ours" ${route_pid_apache:+"$route_pid_apache"} || no_figure route ours 1 "$reason"
         each_round "$1" row_route ours apache
         local pid
         for pid in "$route_pid_ours" ${route_pid_apache:+"$route_pid_apache"} "${route_broker-}"; do

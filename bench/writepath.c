@@ -1,6 +1,6 @@
 /* writepath: how a batch of records gets into a log file, compared.
  *
- * The answers are in docs/decisions/0004-write-path-measured.md; this is the program behind its table.
+ * The answers are in docs/decisions/0005-write-path-measured.md; this is the program behind its table.
  * One thread plays a network loop: it keeps K records in flight, spends --work nanoseconds on each
  * (what decoding and answering cost), builds and checksums it, and hands the ready ones over as one
  * batch. A way to the disk is a row of `ways`:
@@ -12,28 +12,30 @@
  *   who syncs    nobody waits (async: fdatasync every half second), a flusher thread with one
  *                fdatasync at a time, two flushers, or the loop itself
  *
- * --rivals threads burn the processor all the time, as clients on the same machine do.
+ * --rivals processes burn the processor all the time, as clients on the same machine do.
  *
  * Figures: records a second, median and 99 % of the time from hand-over to completion, processor time
- * of the process without the rivals. Rounds run all ways one after the other and then again, and the
+ * of the process. Rounds run all ways one after the other and then again, and the
  * median round is printed, with the lowest and highest rate. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/uio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/crc.h"
-#include "base/slice.h"
+#include "base/fs.h"
 
-enum { INFLIGHT_MAX = 1024, ROUNDS_MAX = 99, FLUSHERS_MAX = 2, MIB = 1 << 20, ASYNC_SYNC_MS = 500 };
+enum { INFLIGHT_MAX = 1024, ROUNDS_MAX = 99, FLUSHERS_MAX = 2, RIVALS_MAX = 64, MIB = 1 << 20,
+       ASYNC_SYNC_MS = 500 };
 
 struct way {
     const char *name;
@@ -65,8 +67,9 @@ struct run {
     size_t record;
     int inflight;
     int64_t records_max, work_ns;
-    int fd, event;
+    struct fs_file *f;
     char *map;
+    int event; /* an eventfd that wakes the loop */
     char *ring; /* 2 * inflight records: those on their way and those being built */
     struct iovec iov[INFLIGHT_MAX];
     pthread_mutex_t lock; /* guards waiting on the next four */
@@ -85,6 +88,14 @@ static void fail(const char *what)
     exit(1);
 }
 
+static void check(int rc, const struct err *e)
+{
+    if (rc != 0) {
+        fprintf(stderr, "writepath: %s\n", e->text);
+        exit(1);
+    }
+}
+
 static void *must(void *p)
 {
     if (p == NULL)
@@ -96,21 +107,19 @@ static void *must(void *p)
 
 static void file_open(struct run *r, const char *path, int64_t size)
 {
-    r->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (r->fd < 0 || posix_fallocate(r->fd, 0, size) != 0)
-        fail(path);
+    struct err e;
+    void *map;
+    check(fs_real.open(&fs_real, path, FS_WRITE | FS_CREATE | FS_TRUNC, &r->f, &e), &e);
+    check(fs_real.allocate(r->f, 0, size, false, &e), &e);
     if (r->way->zeroed) {
         char *zeros = must(calloc(1, MIB));
         for (int64_t at = 0; at < size; at += MIB)
-            if (pwrite(r->fd, zeros, MIB, at) != MIB)
-                fail(path);
+            check(fs_write(r->f, &fs_real, zeros, MIB, at, &e), &e);
         free(zeros);
     }
-    if (fsync(r->fd) != 0)
-        fail(path);
-    r->map = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-    if (r->map == MAP_FAILED)
-        fail("mmap");
+    check(fs_real.sync(r->f, &e), &e);
+    check(fs_real.map(r->f, (size_t)size, true, &map, &e), &e);
+    r->map = map;
 }
 
 static char *slot(const struct run *r, int64_t seq)
@@ -120,24 +129,22 @@ static char *slot(const struct run *r, int64_t seq)
 
 static void write_range(struct run *r, int64_t from, int64_t to)
 {
-    const off_t at = from * (int64_t)r->record;
+    struct err e;
     if (r->way->mapped) {
         for (int64_t i = from; i < to; i++)
             memcpy(r->map + (size_t)i * r->record, slot(r, i), r->record);
     } else {
         for (int64_t i = from; i < to; i++)
             r->iov[i - from] = (struct iovec){slot(r, i), r->record};
-        const ssize_t n = pwritev(r->fd, r->iov, (int)(to - from), at);
-        if (n != (to - from) * (ssize_t)r->record)
-            fail("pwritev");
+        check(fs_real.pwritev(r->f, r->iov, (int)(to - from), from * (int64_t)r->record, &e), &e);
     }
 }
 
 static void sync_once(struct run *r)
 {
     const int64_t began = clock_mono_ns(clk);
-    if (fdatasync(r->fd) != 0)
-        fail("fdatasync");
+    struct err e;
+    check(fs_real.datasync(r->f, &e), &e);
     atomic_fetch_add(&r->sync_ns, clock_mono_ns(clk) - began);
     atomic_fetch_add(&r->syncs, 1);
 }
@@ -219,14 +226,22 @@ static void *async_flusher_main(void *arg)
     return NULL;
 }
 
-static _Atomic bool rivals_stop;
-
-static void *rival_main(void *arg)
+static pid_t rival_start(void)
 {
-    (void)arg;
-    while (!atomic_load_explicit(&rivals_stop, memory_order_relaxed)) {
+    const pid_t pid = fork();
+    if (pid < 0)
+        fail("fork");
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (volatile int turns = 0;; turns = !turns) {
     }
-    return NULL;
+}
+
+static void rival_stop(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }
 
 /* --- the loop --- */
@@ -299,14 +314,14 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int64_t cpu_ns(clockid_t id)
+static int64_t cpu_us(void)
 {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000LL + u.ru_utime.tv_usec + u.ru_stime.tv_usec;
 }
 
-static struct result measure(struct run *r, int64_t milliseconds, pthread_t *rivals, int rival_n)
+static struct result measure(struct run *r, int64_t milliseconds)
 {
     pthread_t threads[FLUSHERS_MAX + 1];
     int n = 0;
@@ -317,16 +332,10 @@ static struct result measure(struct run *r, int64_t milliseconds, pthread_t *riv
     if (!r->sync)
         pthread_create(&threads[n++], NULL, async_flusher_main, r);
 
-    int64_t rival_ns = 0;
-    clockid_t id;
-    for (int i = 0; i < rival_n; i++)
-        rival_ns -= pthread_getcpuclockid(rivals[i], &id) ? 0 : cpu_ns(id);
-    const int64_t cpu = cpu_ns(CLOCK_PROCESS_CPUTIME_ID), began = clock_mono_ns(clk);
+    const int64_t cpu = cpu_us(), began = clock_mono_ns(clk);
     const int64_t done = drive(r, began + milliseconds * 1000000);
     const int64_t took = clock_mono_ns(clk) - began;
-    for (int i = 0; i < rival_n; i++)
-        rival_ns += pthread_getcpuclockid(rivals[i], &id) ? 0 : cpu_ns(id);
-    const int64_t own = cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu - rival_ns;
+    const int64_t own_us = cpu_us() - cpu;
 
     pthread_mutex_lock(&r->lock);
     r->stop = true;
@@ -341,7 +350,7 @@ static struct result measure(struct run *r, int64_t milliseconds, pthread_t *riv
     return (struct result){.rate = (double)done * 1e9 / (double)took,
                            .p50_us = (double)r->took_ns[done / 2] / 1e3,
                            .p99_us = (double)r->took_ns[done * 99 / 100] / 1e3,
-                           .cpu_us = (double)own / (double)done / 1e3,
+                           .cpu_us = (double)own_us / (double)done,
                            .sync_us = r->syncs ? (double)r->sync_ns / (double)r->syncs / 1e3 : 0};
 }
 
@@ -366,18 +375,17 @@ static struct result run_once(const struct plan *p, const struct way *way, bool 
     r.ring = must(malloc(2 * (size_t)inflight * p->record));
     r.sent_ns = must(calloc((size_t)r.records_max, sizeof *r.sent_ns));
     r.took_ns = must(calloc((size_t)r.records_max, sizeof *r.took_ns));
-    pthread_t rivals[64];
-    atomic_store(&rivals_stop, false);
+    pid_t rivals[RIVALS_MAX];
     for (int i = 0; i < p->rivals; i++)
-        pthread_create(&rivals[i], NULL, rival_main, NULL);
-    const struct result res = measure(&r, p->milliseconds, rivals, p->rivals);
-    atomic_store(&rivals_stop, true);
+        rivals[i] = rival_start();
+    const struct result res = measure(&r, p->milliseconds);
     for (int i = 0; i < p->rivals; i++)
-        pthread_join(rivals[i], NULL);
-    munmap(r.map, (size_t)p->size);
-    close(r.fd);
+        rival_stop(rivals[i]);
+    fs_real.unmap(r.f, r.map, (size_t)p->size);
+    fs_real.close(r.f);
     close(r.event);
-    unlink(path);
+    struct err e;
+    check(fs_real.unlink(&fs_real, path, &e), &e);
     free(r.ring);
     free(r.sent_ns);
     free(r.took_ns);
@@ -413,7 +421,7 @@ static const char usage[] =
     "usage: writepath --dir DIR [options]   compares ways of writing a log, see the head of writepath.c\n"
     "  --time MS       of each run [600]      --rounds N    [3]\n"
     "  --record BYTES  [1230]                 --size MIB    of the file [768]\n"
-    "  --work NS       on each record [1500]  --rivals N    busy threads beside [1]\n"
+    "  --work NS       on each record [1500]  --rivals N    busy processes beside [1]\n"
     "  --mode async|sync                      --inflight N  both and 1, 64, 512 when left out\n"
     "  --only TEXT     ways whose name holds it\n";
 
@@ -447,7 +455,7 @@ int main(int argc, char **argv)
         case 'b': p.record = (size_t)number("record", optarg, 16, MIB); break;
         case 'z': p.size = number("size", optarg, 1, 65536) * MIB; break;
         case 'w': p.work_ns = number("work", optarg, 0, 1000000); break;
-        case 'v': p.rivals = (int)number("rivals", optarg, 0, 64); break;
+        case 'v': p.rivals = (int)number("rivals", optarg, 0, RIVALS_MAX); break;
         case 'i': inflight = (int)number("inflight", optarg, 1, INFLIGHT_MAX); break;
         case 'm': mode = optarg; break;
         case 'o': only = optarg; break;

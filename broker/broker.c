@@ -82,9 +82,7 @@ static void on_failed(void *arg, const char *reason)
     struct broker *b = arg;
     snprintf(b->failed_reason, sizeof b->failed_reason, "The store has failed and is read-only: %s",
              reason);
-    b->failed = true;
-    LOGE("store.failed", "reason=\"%s\" effect=\"sends are refused, pulls go on\" "
-         "remedy=\"check the disk, then restart the broker\"", reason);
+    b->failed = true; /* the store has logged it */
 }
 
 static void on_progress(void *arg, const struct store_progress *p)
@@ -108,6 +106,7 @@ static int open_store(struct broker *b, struct err *e)
     so.commitlog_file_size = c->commitlog_file_size;
     so.cq_file_size = c->cq_file_size;
     so.flush_mode = c->flush_disk_type == FLUSH_DISK_SYNC ? FLUSH_SYNC : FLUSH_ASYNC;
+    so.zero_ahead_bytes = (int64_t)c->zero_ahead_mib * 1024 * 1024;
     so.flush_interval_ms = c->flush_interval;
     so.flush_least_pages = c->flush_least_pages;
     so.flush_thorough_ms = c->flush_thorough;
@@ -118,6 +117,9 @@ static int open_store(struct broker *b, struct err *e)
     so.max_message_size = c->max_message_size;
     so.transfer_count_max = c->transfer_count_max;
     so.transfer_bytes_max = c->transfer_bytes_max;
+    so.disk_count_max = c->disk_count_max;
+    so.disk_bytes_max = c->disk_bytes_max;
+    so.memory_ratio = c->memory_ratio;
     so.filter_scan_bytes = c->filter_scan_bytes;
     so.index_enable = c->index_enable;
     so.index_slots = c->index_slots;
@@ -213,6 +215,7 @@ static int net_open(struct broker *b, int i, struct err *e)
     char name[16];
     snprintf(name, sizeof name, "net%d", i);
     n->broker = b;
+    list_init(&n->lines);
     rng_seed(&n->rng, rng_seed_from_os());
     int rc = loop_start(&n->loop, name, i, e);
     if (rc != 0)
@@ -345,6 +348,7 @@ static int port_open(struct broker *b, bool fast, int port, struct server **out,
         .conn_per_ip_max = b->conf->connections_per_ip_max,
         .idle_ms = (int64_t)b->conf->idle_seconds * 1000,
         .inflight_max = b->conf->requests_per_connection_max,
+        .whole_turns = b->conf->flush_disk_type == FLUSH_DISK_SYNC, /* a sync costs more than a turn */
     };
     return server_open(out, &so, e);
 }

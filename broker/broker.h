@@ -18,6 +18,7 @@ struct net { /* one network loop */
     struct rng rng;
     struct broker *broker;
     uv_timer_t sweep; /* hold_sweep */
+    struct list lines; /* ensure.c: sends behind one that waits for its topic; the loop's */
 };
 struct service { /* the service loop: timers, files, name servers */
     struct loop loop;

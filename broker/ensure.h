@@ -18,3 +18,10 @@ struct ensure {
  * (limit, bad name) r is answered here with code and reason (unless lenient), so again() never
  * loops. Groups alone, and what a heartbeat needs, exist also while their file cannot be written. Slices of req_command(r) taken before are invalid afterwards. */
 void ensure_then(struct req *r, const struct ensure *what, void (*again)(struct req *r));
+
+/* The same for a send to the missing topic what->topics[0], which keeps its place: until it is through,
+ * ensure_behind holds back what the connection sends to that topic after it. */
+void ensure_topic_then(struct req *r, const struct ensure *what, void (*again)(struct req *r));
+/* Takes r when an earlier send of its connection waits for this topic: again(r) runs when that one is
+ * through, in the order of arrival. False: nothing waits, r is still the caller's. */
+bool ensure_behind(struct req *r, struct slice topic, void (*again)(struct req *r));

@@ -4,6 +4,7 @@
  *
  *     on_pull -> admit (checks, in RocketMQ's order) -> commit offset -> store_get -> answer
  *                                                                          |
+ *                                        only on disk: a worker reads it, then on
  *                                        nothing there, may wait: hold_park, look once more
  *                                        woken or overdue -> the same again, without waiting
  *
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 
 #include "broker/client_mgr.h"
+#include "broker/cold.h"
 #include "broker/ensure.h"
 #include "broker/group.h"
 #include "broker/handlers.h"
@@ -38,6 +40,8 @@ struct pull { /* lives in the request's arena */
     struct group_sub *sub; /* counted */
     int32_t topic_sys_flag, group_sys_flag;
     struct store_got *got; /* owned; outlives the request when messages were found */
+    bool owned;            /* the strings of h lie in the arena */
+    int cold_rc;           /* of the worker's store_get */
 };
 
 bool own_slice(struct req *r, struct slice *s)
@@ -241,10 +245,13 @@ static void on_wake(struct parked *parked)
 static bool own_strings(struct pull *p)
 {
     struct req *r = p->req;
+    if (p->owned)
+        return true;
     if (!own_slice(r, &p->h.consumer_group) || !own_slice(r, &p->h.topic) ||
         !own_slice(r, &p->h.subscription) || !own_slice(r, &p->h.expression_type))
         return false;
     req_drop_input(r);
+    p->owned = true;
     return true;
 }
 
@@ -256,8 +263,9 @@ static void wait_for_message(struct pull *p)
     if (wait > SUSPEND_MAX_MS)
         wait = SUSPEND_MAX_MS;
     release_got(p->got);
-    if (!own_strings(p)) {
-        done_with(p);
+    struct group_sub *const sub = p->sub;
+    if (!own_strings(p)) { /* answered: p is gone with its request */
+        group_sub_unref(sub);
         return;
     }
     p->parked = (struct parked){.conn = req_conn(p->req),
@@ -277,6 +285,62 @@ static void wait_for_message(struct pull *p)
         hold_wake_now(b->hold, &p->parked);
 }
 
+static int look(struct pull *p, bool no_wait)
+{
+    const struct store_get q = {
+        .topic = p->h.topic,
+        .queue_id = p->h.queue_id,
+        .offset = p->h.queue_offset,
+        .max_msgs = p->h.max_msg_nums > 0 ? p->h.max_msg_nums : 1,
+        .match = p->sub->s.all ? NULL : match,
+        .match_arg = &p->sub->s,
+        .no_wait = no_wait,
+    };
+    return store_get(req_broker(p->req)->store, &q, p->got);
+}
+
+static void looked(struct pull *p)
+{
+    int32_t code = code_of_status(p->got->status, p->h.queue_offset);
+    if (code == RESP_PULL_NOT_FOUND && p->first && (p->h.sys_flag & SYS_SUSPEND) &&
+        p->h.suspend_timeout_ms > 0)
+        wait_for_message(p);
+    else
+        answer(p, code);
+}
+
+static void cold_look(struct req *r)
+{
+    struct pull *p = req_user(r);
+    p->cold_rc = look(p, false);
+}
+
+static void cold_looked(struct req *r)
+{
+    struct pull *p = req_user(r);
+    if (p->cold_rc == 0) {
+        looked(p);
+        return;
+    }
+    free(p->got);
+    REFUSE(p, RESP_SYSTEM_ERROR, "the broker is out of memory");
+}
+
+static void read_cold(struct pull *p)
+{
+    struct store_got *const got = p->got;
+    struct group_sub *const sub = p->sub;
+    store_got_release(got);
+    req_set_user(p->req, p);
+    if (!own_strings(p)) { /* answered: p is gone with its request */
+        free(got);
+        group_sub_unref(sub);
+    } else if (cold_run(p->req, cold_look, cold_looked) != 0) {
+        free(p->got);
+        REFUSE(p, RESP_SYSTEM_ERROR, "the broker is out of memory");
+    }
+}
+
 static void run(struct pull *p)
 {
     struct broker *b = req_broker(p->req);
@@ -289,26 +353,15 @@ static void run(struct pull *p)
         REFUSE(p, RESP_SYSTEM_BUSY, "%s", e.text);
         return;
     }
-    const struct store_get q = {
-        .topic = p->h.topic,
-        .queue_id = p->h.queue_id,
-        .offset = p->h.queue_offset,
-        .max_msgs = p->h.max_msg_nums > 0 ? p->h.max_msg_nums : 1,
-        .match = p->sub->s.all ? NULL : match,
-        .match_arg = &p->sub->s,
-    };
     p->got = malloc(sizeof *p->got);
-    if (!p->got || store_get(b->store, &q, p->got) != 0) {
+    if (!p->got || look(p, true) != 0) {
         free(p->got);
         REFUSE(p, RESP_SYSTEM_ERROR, "the broker is out of memory");
-        return;
+    } else if (p->got->cold && p->got->msg_n == 0) {
+        read_cold(p);
+    } else {
+        looked(p);
     }
-    int32_t code = code_of_status(p->got->status, p->h.queue_offset);
-    if (code == RESP_PULL_NOT_FOUND && p->first && (p->h.sys_flag & SYS_SUSPEND) &&
-        p->h.suspend_timeout_ms > 0)
-        wait_for_message(p);
-    else
-        answer(p, code);
 }
 
 void on_pull(struct req *r)

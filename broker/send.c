@@ -90,7 +90,7 @@ static void create_or_refuse(struct req *r, const struct hdr_send_message *h)
         rc = 0;
     }
     if (rc == 0)
-        ensure_then(r, &(struct ensure){.topics = &spec, .topic_n = 1}, on_send);
+        ensure_topic_then(r, &(struct ensure){.topics = &spec, .topic_n = 1}, on_send);
     else
         req_replyf(r, RESP_TOPIC_NOT_EXIST,
                    "topic[" SLICE_FMT "] not exist, apply first please!" FAQ, SLICE_ARG(h->topic));
@@ -407,6 +407,8 @@ void on_send(struct req *r)
     struct hdr_send_message h;
     struct topic_info t;
     if (req_header(r, &h) != 0)
+        return;
+    if (ensure_behind(r, h.topic, on_send))
         return;
     if (!check_clock(r) || !check_name(r, h.topic))
         return;

@@ -98,8 +98,10 @@ int topics_template(const struct topics *t, struct slice name, struct slice defa
     if (!topics_get(t, default_topic, &from) || !(from.perm & PERM_INHERIT))
         return err_set(e, E_NOTFOUND, "topic " SLICE_FMT " lets no topic be created from it",
                        SLICE_ARG(default_topic));
-    int32_t queues = default_queue_nums < from.write_queue_nums ? default_queue_nums
-                                                                : from.write_queue_nums;
+    /* RocketMQ takes a number below 1 for 0, and makes a topic that nobody can send to. */
+    int32_t queues = default_queue_nums > 0 && default_queue_nums < from.write_queue_nums
+                         ? default_queue_nums
+                         : from.write_queue_nums;
     *out = (struct topic_spec){
         .name = name,
         .info = {.read_queue_nums = queues > 0 ? queues : 0,

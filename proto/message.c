@@ -266,7 +266,7 @@ static void read_fields(struct reader *r, struct message *m)
     m->prop_crc = false;
 }
 
-static int check_crcs(const char *record, const struct message *m, struct err *e)
+static int check_crcs(const char *record, const struct message *m, bool whole_too, struct err *e)
 {
     const uint32_t body = crc32_body(m->body);
     if (m->body.n && body != (uint32_t)m->body_crc)
@@ -279,7 +279,7 @@ static int check_crcs(const char *record, const struct message *m, struct err *e
     const bool sealed = message_has_prop_crc(m);
     const int64_t stored =
         m->properties.n < MESSAGE_PROP_CRC_SIZE ? -1 : read_prop_crc(end - MESSAGE_PROP_CRC_SIZE);
-    if (!sealed && stored < 0)
+    if (!whole_too || (!sealed && stored < 0))
         return 0;
     const uint32_t whole = crc32_body(slice_of(record, (size_t)m->total_size - MESSAGE_PROP_CRC_SIZE));
     if (!sealed && stored == whole)
@@ -311,7 +311,8 @@ int message_decode(struct slice in, int flags, struct message *out, struct err *
     if (r.bad || reader_left(&r))
         return err_set(e, E_CORRUPT, "record: the lengths inside do not add up to its size %u",
                        total);
-    const int rc = flags & MESSAGE_CHECK_CRC ? check_crcs(in.p, &m, e) : 0;
+    const bool checked = flags & (MESSAGE_CHECK_CRC | MESSAGE_CHECK_BODY);
+    const int rc = checked ? check_crcs(in.p, &m, flags & MESSAGE_CHECK_CRC, e) : 0;
     if (!rc)
         *out = m;
     return rc;

@@ -212,7 +212,7 @@ static void note_reader(struct conn *c)
  * Several connections keep everybody busy; to them this would only mean smaller batches. */
 static bool is_lone(const struct io *io)
 {
-    return io->reader_turns >= LONE_TURNS;
+    return io->limits.cut_turns && io->reader_turns >= LONE_TURNS;
 }
 
 static void give_space(uv_handle_t *h, size_t suggested, uv_buf_t *buf)

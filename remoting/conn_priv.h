@@ -25,6 +25,7 @@ struct io_limits {
     size_t output_total;            /* per loop: above it no connection with queued output is read */
     size_t input_total;             /* per loop: above it long unfinished frames are given up */
     int inflight_max;
+    bool cut_turns; /* of a lone connection; see is_lone */
 };
 enum {
     TURN_INPUT = 32 * 1024,       /* bytes of a lone connection, then its results so far leave */

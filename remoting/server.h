@@ -61,6 +61,8 @@ struct server_opts {
     int inflight_total;       /* unanswered requests [262144]; beyond it they are answered 2, WRITE first */
     size_t output_total;      /* [512 MiB]; above it no connection with queued output is read */
     size_t input_total;       /* [1 GiB]; above it a connection in a long unfinished frame is closed */
+    /* Never cut a turn: for handlers whose answers wait for something that is paid once a turn. */
+    bool whole_turns;
 };
 
 /* Binds and starts to accept. E_EXISTS: address in use (text names it), E_DENIED, E_IO. */

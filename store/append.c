@@ -5,6 +5,7 @@
  *
  * Happy path of store_port_submit:
  *   prepare   without locks: check each append, find its queue;
+ *   wait      log lock: while zeros are written where the batch may go (zero_ahead.c; hardly ever);
  *   gather    log lock: queue offset, physical offset and store time go into each record, the
  *             records of the batch become one iovec array;
  *   write     one pwritev (more only at the end of a file or after IOV_MAX appends);
@@ -357,13 +358,15 @@ void store_port_submit(struct store_port *p)
     list_init(&s.gathered);
     list_init(&s.written);
     list_init(&s.finished);
+    const size_t bytes = p->queued_bytes;
     p->queued_bytes = 0;
     prepare(&s);
 
     uv_mutex_lock(&st->log.lock);
+    zero_ahead_wait(&st->log, bytes);
     write_batch(&s);
     const bool wrote = !list_empty(&s.written);
-    const bool allocate = ask_for_next_file(&st->log);
+    const bool ask = ask_for_next_file(&st->log), zero = wrote && zero_ahead_wanted(&st->log);
     uv_mutex_lock(&st->vis.lock);
     uv_mutex_unlock(&st->log.lock);
     if (wrote) {
@@ -375,7 +378,7 @@ void store_port_submit(struct store_port *p)
 
     if (wrote && st->o.flush_mode == FLUSH_SYNC)
         worker_wake(&st->flusher);
-    if (allocate)
+    if (ask || zero)
         worker_wake(&st->allocator);
     if (s.broken)
         store_fail_report(st);

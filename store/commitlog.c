@@ -51,8 +51,12 @@ int commitlog_init(struct commitlog *l, const struct store_opts *o, struct err *
         goto err_files_lock;
     if (uv_mutex_init(&l->lock))
         goto err_ahead_lock;
+    if (zero_ahead_init(&l->zero, o->flush_mode == FLUSH_SYNC ? o->zero_ahead_bytes : 0, e))
+        goto err_lock;
     return 0;
 
+err_lock:
+    uv_mutex_destroy(&l->lock);
 err_ahead_lock:
     uv_mutex_destroy(&l->ahead_lock);
 err_files_lock:
@@ -69,6 +73,7 @@ void commitlog_fini(struct commitlog *l)
     if (l->ahead)
         store_file_unref(l->ahead);
     free(l->files);
+    zero_ahead_fini(&l->zero);
     uv_mutex_destroy(&l->lock);
     uv_mutex_destroy(&l->ahead_lock);
     uv_rwlock_destroy(&l->files_lock);

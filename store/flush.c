@@ -144,9 +144,11 @@ bool cq_flush_step(void *st)
     return queue_table_flush_step(&((struct store *)st)->queues);
 }
 
-bool allocate_step(void *st)
+bool allocate_step(void *arg)
 {
-    return commitlog_allocate_ahead(&((struct store *)st)->log);
+    struct commitlog *l = &((struct store *)arg)->log;
+    const bool created = commitlog_allocate_ahead(l);
+    return zero_ahead_step(l) || created;
 }
 
 bool store_step_flush(struct store *st)

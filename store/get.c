@@ -2,7 +2,12 @@
  *
  * Owns: nothing but the references that a result holds until it is released.
  * Runs on: any thread. Takes short read locks only; may wait for the disk when the units or the
- * records are not in memory.
+ * records are not in memory, but not with no_wait, which network loops use. Then it ends where waiting
+ * would begin; the caller asks again from a worker when nothing was found before.
+ *
+ * In memory or not is asked of the system for the stretch of log that this answer may still take, and
+ * when some of that is missing, for the record alone: mostly one call for an answer. A page may still
+ * be dropped between the question and the write to the socket; that one waits.
  *
  * Happy path of store_get: units come in chunks from the queue, each is offered to match(), its
  * record is looked at (size and magic at that place) and becomes an iovec into the mapping; a record
@@ -11,7 +16,8 @@
  *
  * Ends when (in this order, before each unit) the queue ends; the units scanned reach
  * max(filter_scan_bytes, max_msgs units); max_msgs or transfer_count_max messages are there; or the
- * unit's record would pass transfer_bytes_max and is not the first.
+ * unit's record would pass transfer_bytes_max and is not the first. For a record further behind than
+ * the memory share of the log, disk_count_max and disk_bytes_max count instead.
  * Source: DefaultMessageStore.getMessage, isTheBatchFull.
  *
  * Records of an earlier run that recovery did not check are checked when they are first read, units of an
@@ -127,25 +133,72 @@ struct scan {
     int32_t count_max;
     int64_t visible;
     int64_t skip_below;  /* physical: records below are known to be gone */
+    int64_t hot_from, hot_to; /* physical: this stretch is in memory */
+    int64_t last_phys;   /* of the last unit looked at; -1: none */
 };
 
-static bool full(const struct scan *s, int32_t size)
+/* Source: DefaultMessageStore.estimateInMemByCommitOffset: an estimate, whatever the page cache holds. */
+static bool is_far_behind(const struct scan *s, int64_t phys)
+{
+    return s->visible - phys > s->st->memory_bytes;
+}
+
+static bool full(const struct scan *s, int64_t phys, int32_t size)
 {
     const struct store_got *g = s->g;
+    const struct store_opts *o = &s->st->o;
     if (!g->msg_n)
         return false;
-    return g->msg_n >= s->count_max || (int64_t)g->bytes + size > s->st->o.transfer_bytes_max;
+    const bool disk = is_far_behind(s, phys);
+    return g->msg_n >= s->count_max || g->msg_n >= (disk ? o->disk_count_max : o->transfer_count_max) ||
+           (int64_t)g->bytes + size > (disk ? o->disk_bytes_max : o->transfer_bytes_max);
+}
+
+/* May the record be touched? no_wait: only when it is in memory; otherwise it is brought there. E_AGAIN,
+ * or the error of the read. */
+static int make_hot(struct scan *s, const struct store_file *f, const struct queue_unit *u, struct err *e)
+{
+    const int64_t at = u->phys_offset - f->start;
+    if (u->phys_offset >= s->hot_from && u->phys_offset + u->size <= s->hot_to)
+        return 0;
+    int64_t stretch = s->st->o.transfer_bytes_max - (int64_t)s->g->bytes;
+    if (stretch > f->size - at)
+        stretch = f->size - at;
+    if (stretch > s->visible - u->phys_offset)
+        stretch = s->visible - u->phys_offset;
+    if (stretch < u->size || !store_file_is_hot(f, at, stretch))
+        stretch = u->size;
+    if (!s->q->no_wait) {
+        const int rc = store_file_warm(f, at, u->size, e);
+        if (rc)
+            return rc;
+    } else if (stretch == u->size && !store_file_is_hot(f, at, u->size)) {
+        return E_AGAIN;
+    }
+    s->hot_from = u->phys_offset;
+    s->hot_to = u->phys_offset + stretch;
+    return 0;
 }
 
 static void report_bad_unit(const struct scan *s, const struct queue_unit *u, const char *what)
 {
     char topic[64];
-    LOGW("store.get", "topic=%s queue=%d queueOffset=%lld physOffset=%lld size=%d text=\"%s, skipped\"",
+    LOGW("store.get", "topic=%s queue=%d queueOffset=%lld physOffset=%lld size=%d text=\"%s\"",
          log_quote(s->q->topic, topic, sizeof topic), s->q->queue_id, (long long)s->g->next_begin_offset,
          (long long)u->phys_offset, u->size, what);
 }
 
-/* Adds the record of a unit that matched, unless it does not stand the look. */
+/* A disk error: the answer ends here, and the same offset is asked for again. */
+static int cannot_read(struct scan *s, const struct queue_unit *u, const struct err *e)
+{
+    report_bad_unit(s, u, e->text);
+    if (!s->g->msg_n)
+        s->g->status = GET_OFFSET_FOUND_NULL;
+    return E_IO;
+}
+
+/* Adds the record of a unit that matched, unless it does not stand the look. E_AGAIN: it is cold; E_IO:
+ * it cannot be read. */
 static int take_record(struct scan *s, const struct queue_unit *u)
 {
     if (u->phys_offset < s->skip_below)
@@ -162,19 +215,22 @@ static int take_record(struct scan *s, const struct queue_unit *u)
             const int64_t file_size = s->st->log.file_size;
             s->skip_below = (u->phys_offset / file_size + 1) * file_size;
         } else {
-            report_bad_unit(s, u, "the unit points outside the log");
+            report_bad_unit(s, u, "the unit points outside the log, skipped");
         }
         return 0;
     }
     const int64_t at = u->phys_offset - f->start;
+    struct err e;
+    rc = at > f->size - u->size ? 0 : make_hot(s, f, u, &e);
+    if (rc)
+        return rc == E_AGAIN ? rc : cannot_read(s, u, &e);
     char *record = f->map + at;
     if (at > f->size - u->size || be32_get(record) != (uint32_t)u->size || !magic_is_message(record)) {
         s->g->status = GET_MESSAGE_WAS_REMOVING;
-        report_bad_unit(s, u, "no such record in the log");
+        report_bad_unit(s, u, "no such record in the log, skipped");
         return 0;
     }
-    struct err e;
-    if (u->phys_offset < s->st->log.cold_end && !store_file_check(f, u->phys_offset, u->size, &e)) {
+    if (u->phys_offset < s->st->log.cold_end && record_check(s->st, f, u->phys_offset, u->size, &e)) {
         s->g->status = GET_MESSAGE_WAS_REMOVING;
         report_bad_unit(s, u, e.text);
         return 0;
@@ -182,20 +238,47 @@ static int take_record(struct scan *s, const struct queue_unit *u)
     return add_record(s->g, record, (size_t)u->size);
 }
 
-/* Returns how many of the n units were looked at, or E_NOMEM. */
+/* A unit of an earlier run is compared with its record, and made again when it disagrees; with no_wait that
+ * is left to who may wait. E_NOMEM, E_AGAIN, E_IO. */
+static int check_unit(struct scan *s, struct queue_unit *u)
+{
+    int rc = 0;
+    struct err e;
+    const bool inside = u->phys_offset >= 0 && u->size >= MESSAGE_SIZE_MIN && !unit_is_blank(u) &&
+                        u->phys_offset <= s->visible - u->size;
+    struct store_file *f = inside ? got_file(s->st, s->g, u->phys_offset, &rc) : NULL;
+    if (!rc && f && u->phys_offset - f->start <= f->size - u->size) {
+        rc = make_hot(s, f, u, &e);
+        if (rc && rc != E_AGAIN)
+            return cannot_read(s, u, &e);
+    }
+    if (rc || queue_unit_agrees(s->queue, s->g->next_begin_offset, u))
+        return rc;
+    if (s->q->no_wait)
+        return E_AGAIN;
+    queue_unit_repair(s->queue, s->g->next_begin_offset, u);
+    return 0;
+}
+
+/* Returns how many of the n units were looked at, or E_NOMEM, E_AGAIN, E_IO. */
 static int scan_chunk(struct scan *s, const char *units, int n)
 {
     for (int i = 0; i < n; i++) {
         struct queue_unit u;
         queue_unit_get(units + (size_t)i * CQ_UNIT_SIZE, &u);
+        const int damaged = s->g->next_begin_offset < s->queue->cold_end ? check_unit(s, &u) : 0;
+        if (damaged)
+            return damaged;
         const bool blank = u.size <= 0 || u.size == CQ_BLANK_SIZE;
-        if (full(s, blank ? 0 : u.size))
+        if (full(s, u.phys_offset, blank ? 0 : u.size))
             return i;
         if (!blank && (!s->q->match || s->q->match(s->q->match_arg, u.tags_code))) {
             const int rc = take_record(s, &u);
             if (rc)
                 return rc;
         }
+        if (!blank)
+            s->last_phys = u.phys_offset;
         s->g->next_begin_offset++;
     }
     return n;
@@ -209,10 +292,11 @@ static int scan_queue(struct scan *s)
     while (g->next_begin_offset < s->end_offset) {
         const int64_t left = s->end_offset - g->next_begin_offset;
         struct err e;
-        const int n = queue_read_checked(s->queue, g->next_begin_offset,
-                                         left < UNIT_CHUNK ? (int)left : UNIT_CHUNK, units, &e);
+        const int n = (s->q->no_wait ? queue_read_now : queue_read)(
+            s->queue, g->next_begin_offset, left < UNIT_CHUNK ? (int)left : UNIT_CHUNK, units, &e);
         if (n <= 0) {
-            if (g->msg_n || !n)
+            g->cold = n == E_AGAIN;
+            if (g->msg_n || !n || g->cold)
                 break;
             g->status = GET_OFFSET_FOUND_NULL;
             LOGW("store.get", "text=\"%s\"", e.text);
@@ -222,6 +306,9 @@ static int scan_queue(struct scan *s)
             return 0;
         }
         const int seen = scan_chunk(s, units, n);
+        g->cold = seen == E_AGAIN;
+        if (seen == E_IO || seen == E_AGAIN)
+            break;
         if (seen < 0)
             return seen;
         if (seen < n)
@@ -258,6 +345,7 @@ static void got_init(struct store_got *g)
 {
     g->status = GET_NO_MATCHED_LOGIC_QUEUE;
     g->next_begin_offset = g->min_offset = g->max_offset = 0;
+    g->cold = g->suggest_slave = false;
     g->msg_n = g->iov_n = g->file_n = 0;
     g->bytes = 0;
     g->iov = g->iov_small;
@@ -267,7 +355,7 @@ static void got_init(struct store_got *g)
 int store_get(struct store *st, const struct store_get *q, struct store_got *out)
 {
     got_init(out);
-    struct scan s = {.st = st, .q = q, .g = out};
+    struct scan s = {.st = st, .q = q, .g = out, .last_phys = -1};
     s.queue = queue_find(&st->queues, q->topic, q->queue_id);
     if (!s.queue)
         return 0;
@@ -281,11 +369,11 @@ int store_get(struct store *st, const struct store_get *q, struct store_got *out
         if (scan_max < s.count_max)
             scan_max = s.count_max;
         s.end_offset = out->max_offset - q->offset < scan_max ? out->max_offset : q->offset + scan_max;
-        if (s.count_max > st->o.transfer_count_max)
-            s.count_max = st->o.transfer_count_max;
         rc = scan_queue(&s);
         if (rc)
             store_got_release(out);
+        else
+            out->suggest_slave = s.last_phys >= 0 && is_far_behind(&s, s.last_phys);
     }
     queue_unref(s.queue);
     return rc;
@@ -329,6 +417,11 @@ int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store
         return err_set(e, E_NOTFOUND, "no message at physical offset %lld", (long long)phys_offset);
     const int64_t at = phys_offset - f->start;
     const char *record = f->map + at;
+    int rc = at <= f->size - MESSAGE_SIZE_MIN ? store_file_warm(f, at, MESSAGE_SIZE_MIN, e) : 0;
+    if (rc) {
+        store_file_unref(f);
+        return rc;
+    }
     /* The physical offset inside the record tells a record from bytes that look like one. */
     const bool whole = at <= f->size - MESSAGE_SIZE_MIN && magic_is_message(record) &&
                        (int64_t)be64_get(record + 28) == phys_offset;
@@ -338,9 +431,12 @@ int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store
         store_file_unref(f);
         return err_set(e, E_CORRUPT, "no record begins at physical offset %lld", (long long)phys_offset);
     }
-    if (phys_offset < st->log.cold_end && !store_file_check(f, phys_offset, stored, e)) {
+    rc = store_file_warm(f, at, stored, e);
+    if (!rc && phys_offset < st->log.cold_end)
+        rc = record_check(st, f, phys_offset, stored, e);
+    if (rc) {
         store_file_unref(f);
-        return E_CORRUPT;
+        return rc;
     }
     *out = (struct store_view){slice_of(record, (size_t)stored), f};
     return 0;

@@ -139,20 +139,24 @@ int queue_add(struct store_queue *q, const struct queue_unit *u)
     return rc;
 }
 
-/* Units of one file; n is cut to what the file holds. */
-static int read_file(struct store_queue *q, int64_t offset, int n, char *out, struct err *e)
+/* Units of one file; n is cut to what the file holds. `now`: E_AGAIN rather than wait for the disk;
+ * a file that has to be opened may wait for its directory. */
+static int read_file(struct store_queue *q, int64_t offset, int n, bool now, char *out, struct err *e)
 {
     const int64_t pos = offset * CQ_UNIT_SIZE, file_size = q->table->file_size;
     const int64_t start = pos / file_size * file_size;
     const int64_t left = (start + file_size - pos) / CQ_UNIT_SIZE;
     if (n > left)
         n = (int)left;
-    struct queue_fd *fd;
-    const int rc = queue_fd_get(q, start, CREATE_NOT, &fd, e);
+    struct fs *fs = q->table->fs;
+    struct queue_fd *fd = now ? queue_fd_cached(q, start) : NULL;
+    const int rc = fd    ? 0
+                   : now ? err_set(e, E_AGAIN, "the consume queue file is not open")
+                         : queue_fd_get(q, start, CREATE_NOT, &fd, e);
     if (rc)
         return rc;
     const size_t want = (size_t)n * CQ_UNIT_SIZE;
-    const ssize_t got = q->table->fs->pread(fd->f, out, want, pos - start, e);
+    const ssize_t got = (now ? fs->pread_now : fs->pread)(fd->f, out, want, pos - start, e);
     queue_fd_put(q, fd);
     if (got < 0)
         return (int)got;
@@ -162,7 +166,7 @@ static int read_file(struct store_queue *q, int64_t offset, int n, char *out, st
     return n;
 }
 
-int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e)
+static int read_units(struct store_queue *q, int64_t offset, int n, bool now, char *out, struct err *e)
 {
     uv_mutex_lock(&q->lock);
     int64_t end = q->max - offset < n ? q->max : offset + n;
@@ -176,7 +180,17 @@ int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct e
     uv_mutex_unlock(&q->lock);
     if (in_memory || end == offset)
         return (int)(end - offset);
-    return read_file(q, offset, (int)(end - offset), out, e);
+    return read_file(q, offset, (int)(end - offset), now, out, e);
+}
+
+int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e)
+{
+    return read_units(q, offset, n, false, out, e);
+}
+
+int queue_read_now(struct store_queue *q, int64_t offset, int n, char *out, struct err *e)
+{
+    return read_units(q, offset, n, true, out, e);
 }
 
 static int one_unit(int n, int64_t offset, const char *p, struct queue_unit *u, struct err *e)

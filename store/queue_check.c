@@ -24,8 +24,7 @@
  * as a neighbour's (another delay table).
  * LIMIT: the search reads the log between the neighbours' records, however far they are apart.
  *
- * Invariant: what queue_read_checked gives out for a cold unit names a record of that topic and queue, or
- * no record at all. */
+ * Invariant: a cold unit that was checked names a record of that topic and queue, or no record at all. */
 #include "base/log.h"
 #include "store/store_priv.h"
 
@@ -167,15 +166,19 @@ static void write_back(struct store_queue *q, int64_t offset, const struct queue
         LOGW("store.repair", "text=\"a unit made again is not written back: %s\"", e.text);
 }
 
-/* Makes *u what its record says. */
-static void check_unit(struct store_queue *q, int64_t offset, struct queue_unit *u)
+bool queue_unit_agrees(struct store_queue *q, int64_t offset, const struct queue_unit *u)
+{
+    static const struct match nobody[2];
+    const struct match m = match_unit(q, offset, u);
+    return unit_is_blank(u) || is_right(&m, u, nobody);
+}
+
+void queue_unit_repair(struct store_queue *q, int64_t offset, struct queue_unit *u)
 {
     struct commitlog *const log = &q->table->st->log;
     const int64_t log_min = atomic_load(&log->min);
     const struct match m = match_unit(q, offset, u);
     struct match near[2] = {{0}, {0}};
-    if (is_right(&m, u, near) || unit_is_blank(u))
-        return;
     const bool before = neighbour(q, offset, -1, &near[0]), behind = neighbour(q, offset, 1, &near[1]);
     if (is_right(&m, u, near) || (u->phys_offset >= 0 && u->phys_offset < log_min && !before))
         return;
@@ -201,7 +204,9 @@ int queue_read_checked(struct store_queue *q, int64_t offset, int n, char *out, 
         struct queue_unit u;
         char *const unit = out + (size_t)i * CQ_UNIT_SIZE;
         queue_unit_get(unit, &u);
-        check_unit(q, offset + i, &u);
+        if (queue_unit_agrees(q, offset + i, &u))
+            continue;
+        queue_unit_repair(q, offset + i, &u);
         queue_unit_put(unit, &u);
     }
     return got;

@@ -140,13 +140,19 @@ static void fd_free(struct queue_table *t, struct queue_fd *fd)
     free(fd);
 }
 
+struct queue_fd *queue_fd_cached(struct store_queue *q, int64_t start)
+{
+    uv_mutex_lock(&q->table->fds_lock);
+    struct queue_fd *fd = lookup(q, start);
+    uv_mutex_unlock(&q->table->fds_lock);
+    return fd;
+}
+
 int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
                  struct err *e)
 {
     struct queue_table *t = q->table;
-    uv_mutex_lock(&t->fds_lock);
-    struct queue_fd *fd = lookup(q, start);
-    uv_mutex_unlock(&t->fds_lock);
+    struct queue_fd *fd = queue_fd_cached(q, start);
     if (fd) {
         *out = fd;
         return 0;

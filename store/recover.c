@@ -4,6 +4,9 @@
  * Runs on: store_open, alone.
  *
  * What a whole record is: record.c; checksums are compared with checkCRCOnRecover.
+ * A record that is whole but for a checksum that fits nothing is kept, with a log line, when the checksum can be
+ * an application's property (record_check.c) and no record replayed before it has one that fits. The first
+ * record that is looked at after a crash must have something behind it, else it may be a torn tail.
  * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
  * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
@@ -58,6 +61,7 @@ struct recovery {
     bool units_kept; /* in memory: the disk is full */
     bool need_full;
     const char *phase;
+    bool checksums; /* a record with a checksum that fits was replayed, or begins a file in front of `start` */
 };
 
 static void tell(struct recovery *r, int64_t done, int64_t total)
@@ -87,6 +91,34 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
+/* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
+ * that property an application's? */
+static bool has_foreign_checksum(const struct recovery *r, const struct store_file *f, int64_t pos, struct message *m)
+{
+    struct store *st = r->st;
+    enum behind behind;
+    if (!st->o.check_crc_on_recover || r->checksums || !checksum_fits_nothing(st, f, pos, m, &behind) ||
+        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records))
+        return false;
+    LOGW("store.recover", "physOffset=%lld text=\"kept: the property __CRC32# is no checksum of this record\"",
+         (long long)pos);
+    return true;
+}
+
+/* Has the first record of a file in front of `start` a checksum that fits? Else a damaged record at `start`
+ * would pass for one with a foreign property. */
+static bool has_checksums(const struct recovery *r)
+{
+    const struct commitlog *l = &r->st->log;
+    bool has = false;
+    for (int i = 0; i < l->file_n && l->files[i]->start < r->start && !has; i++) {
+        struct message m;
+        int64_t left;
+        has = record_at(r->st, l->files[i], l->files[i]->start, &m, &left) == RECORD_WHOLE && message_has_prop_crc(&m);
+    }
+    return has;
+}
+
 static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
 {
     struct store_file *f = commitlog_find(&st->log, pos);
@@ -94,7 +126,11 @@ static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
         return false;
     struct message m;
     int64_t left;
-    const bool whole = record_at(st, f, pos, &m, &left) == RECORD_WHOLE;
+    /* A checksum that fits nothing may be foreign: the replay, which begins here, judges it. */
+    bool whole = record_at(st, f, pos, &m, &left) == RECORD_WHOLE;
+    if (!whole && !st->o.force_verify_prop_crc)
+        whole = !message_decode(slice_of(f->map + (pos - f->start), (size_t)left), MESSAGE_CHECK_BODY, &m, NULL) &&
+                m.phys_offset == pos;
     if (whole)
         *ts = m.store_timestamp;
     store_file_unref(f);
@@ -306,7 +342,8 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
         struct message m;
         int64_t left;
         const enum record_kind kind = record_at(r->st, f, r->pos, &m, &left);
-        if (kind == RECORD_BAD) {
+        const bool foreign = kind == RECORD_BAD && has_foreign_checksum(r, f, r->pos, &m);
+        if (kind == RECORD_BAD && !foreign) {
             *ended = true;
             return 0;
         }
@@ -314,6 +351,7 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             r->pos += left;
             return 0;
         }
+        r->checksums |= !foreign && message_has_prop_crc(&m);
         int rc = require_checksum(r, f, &m, e);
         if (!rc)
             rc = rebuild_unit(r, &m, e);
@@ -336,6 +374,7 @@ static int replay(struct recovery *r, struct err *e)
     r->last_ts = r->told = 0;
     r->found->records = 0;
     r->need_full = false;
+    r->checksums = has_checksums(r);
     tell(r, 0, commitlog_limit(&r->st->log) - r->start);
     while (!ended && !r->need_full) {
         struct store_file *f = commitlog_find(&r->st->log, r->pos);

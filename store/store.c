@@ -58,6 +58,9 @@ void store_opts_defaults(struct store_opts *o)
         .max_message_size = 4 * 1024 * 1024,
         .transfer_count_max = 32,
         .transfer_bytes_max = 256 * 1024,
+        .disk_count_max = 8,
+        .disk_bytes_max = 64 * 1024,
+        .memory_ratio = 40,
         .filter_scan_bytes = 16000,
         .check_crc_on_recover = true,
         .file_reserved_ms = INT64_C(72) * 3600 * 1000,
@@ -97,6 +100,7 @@ static int check_opts(const struct store_opts *o, struct err *e)
 {
     const struct bound bounds[] = {
         {"mappedFileSizeCommitLog", o->commitlog_file_size, 4096, INT32_MAX},
+        {"zeroAheadMegabytes (bytes)", o->zero_ahead_bytes, 0, INT64_C(1) << 40},
         {"mappedFileSizeConsumeQueue", o->cq_file_size, CQ_UNIT_SIZE, INT32_MAX - CQ_UNIT_SIZE},
         {"flushIntervalCommitLog", o->flush_interval_ms, 1, INT32_MAX},
         {"flushCommitLogLeastPages", o->flush_least_pages, 0, INT32_MAX},
@@ -108,6 +112,9 @@ static int check_opts(const struct store_opts *o, struct err *e)
         {"maxMessageSize", o->max_message_size, 1, INT32_MAX - RECORD_SLACK},
         {"maxTransferCountOnMessageInMemory", o->transfer_count_max, 1, INT32_MAX},
         {"maxTransferBytesOnMessageInMemory", o->transfer_bytes_max, 1, INT32_MAX},
+        {"maxTransferCountOnMessageInDisk", o->disk_count_max, 1, INT32_MAX},
+        {"maxTransferBytesOnMessageInDisk", o->disk_bytes_max, 1, INT32_MAX},
+        {"accessMessageInMemoryMaxRatio", o->memory_ratio, 0, 100},
         {"maxHashSlotNum", o->index_slots, 1, INT32_MAX},
         {"maxIndexNum", o->index_items, 2, INT32_MAX},
         {"maxFilterMessageSize", o->filter_scan_bytes, CQ_UNIT_SIZE, INT32_MAX},
@@ -139,6 +146,9 @@ static int copy_opts(struct store *st, const struct store_opts *o, struct err *e
         st->o.clock = &clock_system;
     st->fs = st->o.fs;
     st->clock = st->o.clock;
+    const int64_t machine = o->machine_memory > 0 ? o->machine_memory
+                                                  : (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    st->memory_bytes = machine / 100 * o->memory_ratio;
     st->root = slice_dup(slice_str(o->root_dir));
     const size_t n = o->delay_level_n > 0 ? (size_t)o->delay_level_n : 0;
     int64_t *delays = calloc(n + 1, sizeof *delays);

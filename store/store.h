@@ -44,6 +44,7 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     const char *checkpoint_path;  /* storeCheckpoint; NULL = root/checkpoint */
     const char *abort_path;       /* abortFile; NULL = root/abort */
     int64_t commitlog_file_size;  /* mappedFileSizeCommitLog */
+    int64_t zero_ahead_bytes;     /* zeroAheadMegabytes: FLUSH_SYNC only; 0 = off, as upstream */
     int64_t cq_file_size;         /* mappedFileSizeConsumeQueue, rounded up to 20 */
     enum flush_mode flush_mode;   /* flushDiskType */
     int64_t flush_interval_ms;    /* flushIntervalCommitLog */
@@ -56,6 +57,11 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
     int32_t max_message_size;     /* maxMessageSize: of the body; a record may be 64 KiB larger */
     int32_t transfer_count_max;   /* maxTransferCountOnMessageInMemory */
     int32_t transfer_bytes_max;   /* maxTransferBytesOnMessageInMemory */
+    int32_t disk_count_max;       /* maxTransferCountOnMessageInDisk */
+    int32_t disk_bytes_max;       /* maxTransferBytesOnMessageInDisk */
+    int32_t memory_ratio;         /* accessMessageInMemoryMaxRatio: percent of the machine's memory that
+                                     the youngest part of the log is taken to be in */
+    int64_t machine_memory;       /* bytes; 0: the machine's */
     int32_t filter_scan_bytes;    /* maxFilterMessageSize: consume queue bytes scanned per get */
     bool check_crc_on_recover;    /* checkCRCOnRecover */
     bool force_verify_prop_crc;   /* forceVerifyPropCRC: recovery refuses records without checksum */
@@ -182,10 +188,14 @@ struct store_get {
     int32_t max_msgs;
     bool (*match)(void *arg, int64_t tags_code); /* NULL: everything */
     void *match_arg;
+    bool no_wait;        /* end before what only the disk has: see store_got.cold */
 };
 struct store_got { /* stays where store_get filled it: it points into itself, do not copy it */
     enum get_status status;
     int64_t next_begin_offset, min_offset, max_offset;
+    bool cold;          /* with no_wait: more is there, but reading it would wait for the disk. With no
+                           message: ask again without no_wait, on a thread that may wait */
+    bool suggest_slave; /* the last message looked at is further behind than the memory share holds */
     int32_t msg_n;
     size_t bytes;
     struct iovec *iov; /* records, pointing into mapped log files */
@@ -195,7 +205,8 @@ struct store_got { /* stays where store_get filled it: it points into itself, do
     struct iovec iov_small[32];
     struct store_file *files_small[4];
 };
-int store_get(struct store *st, const struct store_get *q, struct store_got *out) HP_MUST_USE; /* E_NOMEM */
+/* Without no_wait every byte of the answer is in memory when this returns. E_NOMEM. */
+int store_get(struct store *st, const struct store_get *q, struct store_got *out) HP_MUST_USE;
 void store_got_release(struct store_got *g); /* any thread; the slices die */
 
 struct store_unit { int64_t phys_offset; int32_t size; int64_t tags_code; };
@@ -208,7 +219,7 @@ struct store_view { /* one record, pinned */
     struct slice record;
     struct store_file *file;
 };
-/* The record at a physical offset (size 0: read it from the record). Checked: E_NOTFOUND outside the
+/* The record at a physical offset (size 0: read it from the record). May wait for the disk. Checked: E_NOTFOUND outside the
  * log or not visible yet, E_CORRUPT when no record starts there. */
 int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store_view *out, struct err *e) HP_MUST_USE;
 void store_view_release(struct store_view *v);
@@ -237,7 +248,7 @@ int store_query(struct store *st, struct store_query *q, struct err *e) HP_MUST_
 /* Oldest readable and next visible offset; 0, 0 for a queue that does not exist. */
 void store_queue_range(struct store *st, struct slice topic, int32_t queue_id, int64_t *min, int64_t *max);
 enum store_boundary { BOUNDARY_LOWER, BOUNDARY_UPPER };
-/* wire protocol section 4.8. */
+/* wire protocol section 4.8. May wait for the disk, like store_time_of_offset. */
 int64_t store_offset_by_time(struct store *st, struct slice topic, int32_t queue_id, int64_t timestamp_ms,
                              enum store_boundary b);
 int64_t store_time_of_offset(struct store *st, struct slice topic, int32_t queue_id, int64_t offset); /* -1: none */

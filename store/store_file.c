@@ -198,41 +198,24 @@ int store_file_cut(struct store_file *f, int64_t used, struct err *e)
     return rc ? rc : file_map(f, e);
 }
 
-/* Records are at least MESSAGE_SIZE_MIN bytes, so each begins in a slot of its own. */
-enum { CHECK_SLOT = 64 };
-static_assert((int)CHECK_SLOT <= (int)MESSAGE_SIZE_MIN, "two records may not share a slot");
-
-/* NULL without memory for it: then every read checks. */
-static unsigned char *checked_bits(struct store_file *f)
+bool store_file_is_hot(const struct store_file *f, int64_t at, int64_t n)
 {
-    unsigned char *bits = atomic_load(&f->checked);
-    if (bits)
-        return bits;
-    unsigned char *const mine = calloc((size_t)f->size / CHECK_SLOT / 8 + 1, 1);
-    if (atomic_compare_exchange_strong(&f->checked, &bits, mine))
-        return mine;
-    free(mine);
-    return bits;
+    return f->fs->resident(f->f, f->map, (size_t)at, (size_t)n) == 1;
 }
 
-bool store_file_check(struct store_file *f, int64_t phys, int32_t size, struct err *e)
+int store_file_warm(const struct store_file *f, int64_t at, int64_t n, struct err *e)
 {
-    unsigned char *const bits = checked_bits(f);
-    const int64_t at = phys - f->start, slot = at / CHECK_SLOT;
-    const unsigned char mask = (unsigned char)(1 << slot % 8);
-    if (bits && __atomic_load_n(&bits[slot / 8], __ATOMIC_RELAXED) & mask)
-        return true;
-    struct message m;
-    struct err why;
-    if (record_judge(slice_of(f->map + at, (size_t)size), f->size - at, phys, MESSAGE_CHECK_CRC, &m, &why) !=
-        RECORD_WHOLE) {
-        err_set(e, E_CORRUPT, "%s: the record at byte %lld (physical offset %lld) is damaged: %s", f->path,
-                (long long)at, (long long)phys, why.text);
-        return false;
+    enum { CHUNK = 64 * 1024 };
+    if (store_file_is_hot(f, at, n))
+        return 0;
+    char *const chunk = malloc(CHUNK);
+    int rc = chunk ? 0 : err_set(e, E_NOMEM, "read %s", f->path);
+    for (const int64_t end = at + n; !rc && at < end; at += CHUNK) {
+        const ssize_t got = f->fs->pread(f->f, chunk, end - at < CHUNK ? (size_t)(end - at) : CHUNK, at, e);
+        rc = got < 0 ? (int)got : 0;
     }
-    if (bits)
-        __atomic_fetch_or(&bits[slot / 8], mask, __ATOMIC_RELAXED);
-    return true;
+    free(chunk);
+    return rc;
 }
 
 struct store_file *store_file_ref(struct store_file *f)

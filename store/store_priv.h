@@ -40,11 +40,24 @@ int store_file_load(struct fs *fs, const char *dir, int64_t start, int64_t size,
                     struct store_file **out, struct err *e) HP_MUST_USE;
 /* Zeros everything from `used` on, on disk. Only before anybody else holds the file. */
 int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_USE;
-/* Whether the record of `size` bytes at phys has right checksums and says that it stands there. Looked
- * at once in the life of the process: what is found whole is remembered. Any thread. */
-bool store_file_check(struct store_file *f, int64_t phys, int32_t size, struct err *e);
+/* Is [at, at + n) of the file in memory? */
+bool store_file_is_hot(const struct store_file *f, int64_t at, int64_t n);
+/* Brings it there, by reading: a mapping that is not in memory would answer a disk error with a signal. */
+int store_file_warm(const struct store_file *f, int64_t at, int64_t n, struct err *e) HP_MUST_USE;
 struct store_file *store_file_ref(struct store_file *f);
 void store_file_unref(struct store_file *f);
+
+/* ---- record_check.c: what only checksums can vouch for ---- */
+
+/* Has the record of `size` bytes at phys right checksums, and does it say that it stands there? Looked at
+ * once in the life of the process. Any thread. E_CORRUPT: names file, byte and reason. */
+int record_check(struct store *st, struct store_file *f, int64_t phys, int32_t size, struct err *e) HP_MUST_USE;
+/* What stands behind a record: nothing whole; a record, or the end of its file; a record with a checksum
+ * that fits. */
+enum behind { BEHIND_NOTHING, BEHIND_SOMETHING, BEHIND_CHECKSUM };
+/* Is the record at pos whole but for a last property __CRC32# that does not fit? *m and *behind are set then. */
+bool checksum_fits_nothing(struct store *st, const struct store_file *f, int64_t pos, struct message *m,
+                           enum behind *behind);
 
 /* ---- places.c: where the parts lie ---- */
 
@@ -68,6 +81,30 @@ void places_fini(struct store *st); /* also after a failed init */
 int places_claim(struct store *st, struct err *e) HP_MUST_USE;
 int places_lock_abort(struct store *st, struct err *e) HP_MUST_USE; /* once it is there */
 int places_settle(struct store *st, struct err *e) HP_MUST_USE; /* recovery is on disk: remembers the paths */
+
+/* ---- zero_ahead.c: zeros before the end of the log ---- */
+
+struct commitlog;
+struct zero_ahead {
+    int64_t ahead;  /* bytes; 0: off */
+    int64_t chunk;  /* bytes of one write */
+    int64_t at;     /* log.lock: where the zeros that are being written begin; INT64_MAX: none */
+    int64_t upto;   /* log.lock: zeroed from shortly behind the end to here */
+    int64_t ask_at; /* log.lock: the end at which the allocator is woken again */
+    bool begun;     /* log.lock: something was appended */
+    uv_cond_t done; /* with log.lock: `at` became INT64_MAX */
+    /* the allocator's */
+    struct store_file *file; /* a reference; f is its own descriptor on it */
+    struct fs_file *f;
+    bool failed;
+};
+int zero_ahead_init(struct zero_ahead *z, int64_t ahead, struct err *e) HP_MUST_USE;
+void zero_ahead_fini(struct zero_ahead *z);
+bool zero_ahead_wanted(struct commitlog *l); /* under log.lock, after an append: wake the allocator */
+/* Under log.lock, before anything of a batch is placed: waits (without the lock) while zeros are being
+ * written where its bytes may go. */
+void zero_ahead_wait(struct commitlog *l, size_t bytes);
+bool zero_ahead_step(struct commitlog *l); /* one chunk; true when there may be more to do */
 
 /* ---- commitlog.c: the sequence of files ---- */
 
@@ -94,6 +131,7 @@ struct commitlog {
     int iov_n;
     int64_t iov_off; /* physical offset of iov[0] */
     char blank[MESSAGE_BLANK_SIZE];
+    struct zero_ahead zero;
 
     int64_t cold_end; /* set by recovery: records below were written by an earlier run and not checked since */
     _Atomic int64_t min;
@@ -205,6 +243,8 @@ int queue_add(struct store_queue *q, const struct queue_unit *u) HP_MUST_USE;
 /* Up to n units from queue offset `offset`, as encoded bytes; stops at max and at file ends.
  * Returns the count, or E_NOTFOUND (file gone), E_IO, E_CORRUPT (file too short). */
 int queue_read(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
+/* The same without waiting for the disk: E_AGAIN when it would. */
+int queue_read_now(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
 int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e) HP_MUST_USE;
 void queue_range(struct store_queue *q, int64_t *min, int64_t *max);
 /* Writes what is not in files yet, up to q->flushing. `sync`: durably, otherwise the caller syncs the
@@ -219,6 +259,7 @@ enum queue_create { CREATE_NOT, CREATE_UNSYNCED /* its names are durable after a
                     CREATE_SYNCED };
 int queue_fd_get(struct store_queue *q, int64_t start, enum queue_create create, struct queue_fd **out,
                  struct err *e) HP_MUST_USE;
+struct queue_fd *queue_fd_cached(struct store_queue *q, int64_t start); /* NULL: it is not open */
 void queue_fd_put(struct store_queue *q, struct queue_fd *fd);
 void queue_fd_drop(struct store_queue *q, int64_t start); /* its file is removed */
 void queue_fds_close(struct store_queue *q);
@@ -264,6 +305,10 @@ int queue_remove_expired(struct store_queue *q, bool *removed, struct err *e) HP
  * again from the log; what has no record of its queue reads as blank. Any thread, after recovery. */
 int queue_read_checked(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
 int queue_unit_checked(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e) HP_MUST_USE;
+/* Is the cold unit at `offset` blank, or exactly what its record makes it? */
+bool queue_unit_agrees(struct store_queue *q, int64_t offset, const struct queue_unit *u);
+/* For one that does not: makes it again from the log, on disk too. May read much of the log. */
+void queue_unit_repair(struct store_queue *q, int64_t offset, struct queue_unit *u);
 /* Is the record at the unit's place one of this queue, of the unit's size? Its queue offset is not
  * compared: RocketMQ itself may have appended a unit at another place than its record says. */
 bool queue_unit_has_record(struct store_queue *q, const struct queue_unit *u);
@@ -436,6 +481,7 @@ struct store {
     struct visibility vis;
     struct queue_table queues;
     struct index index;
+    int64_t memory_bytes; /* the log's share of the machine's memory */
     struct checkpoint checkpoint; /* the cq flush worker's, after open */
     struct worker flusher, deadlines, cq_flusher, allocator, indexer, space_watch, cleaner;
     struct retention retention;

@@ -78,3 +78,22 @@ bool id_parse(const char *s, int64_t *out)
     *out = (int64_t)v;
     return true;
 }
+
+size_t id_parse_list(const char *s, int64_t *out, size_t max)
+{
+    size_t n = 0;
+    while (s && *s) {
+        char id[ID_TEXT_MAX];
+        const size_t len = strcspn(s, ",");
+        if (n == max || len >= sizeof id)
+            return 0;
+        memcpy(id, s, len);
+        id[len] = '\0';
+        if (!id_parse(id, &out[n++]))
+            return 0;
+        s += len;
+        if (*s == ',' && !*++s)
+            return 0;
+    }
+    return n;
+}

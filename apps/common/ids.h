@@ -5,6 +5,7 @@
  * seen and borrows from the future, at most 5 s; beyond that it refuses until the clock has caught up. */
 #include "apps/common/error.h"
 #include <pthread.h>
+#include <stddef.h>
 
 #define IDS_INSTANCE_MAX 1023
 
@@ -24,3 +25,5 @@ int ids_next(struct ids *g, int64_t *out,
 const char *id_text(int64_t id, char out[ID_TEXT_MAX]); /* decimal, returns out */
 bool id_parse(const char *s,
               int64_t *out); /* 1 to 19 digits, 0 < id <= INT64_MAX; no sign, no blanks */
+/* "1,2,3": how many, at most max; 0 when it is no such list or longer. NULL is none. */
+size_t id_parse_list(const char *s, int64_t *out, size_t max);

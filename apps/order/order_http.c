@@ -241,32 +241,13 @@ static void cancel_order(void *arg, struct http_req *rq)
 
 /* --- for services and operators --- */
 
-/* "1,2,3"; how many, 0 when it is no such list. */
-static size_t parse_ids(const char *s, int64_t out[VERDICTS_MAX])
-{
-    size_t n = 0;
-    while (s != NULL && *s != '\0') {
-        char id[ID_TEXT_MAX];
-        const size_t len = strcspn(s, ",");
-        if (n == VERDICTS_MAX || len >= sizeof id)
-            return 0;
-        (void)snprintf(id, sizeof id, "%.*s", (int)len, s);
-        if (!id_parse(id, &out[n++]))
-            return 0;
-        s += len;
-        if (*s == ',' && *++s == '\0')
-            return 0;
-    }
-    return n;
-}
-
 static void verdicts(void *arg, struct http_req *rq)
 {
     const struct order_app *a = arg;
     int64_t ids[VERDICTS_MAX];
     json_t *out = NULL;
     struct app_error e = {0};
-    const size_t n = parse_ids(http_query(rq, "ids"), ids);
+    const size_t n = id_parse_list(http_query(rq, "ids"), ids, VERDICTS_MAX);
     if (n == 0)
         http_refuse(rq, CODE_BAD_PARAMETER, "ids: expected 1 to %d ids with commas between them",
                     VERDICTS_MAX);

@@ -11,9 +11,7 @@
 
 #include "apps/common/ids.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct failpoint stock_failpoints[STOCK_FP_COUNT] = {
 #define FAILPOINT_DEF(id, text, what) [id] = {.name = text, .meaning = what},
@@ -65,32 +63,13 @@ static void on_try(void *arg, struct http_req *rq)
         http_ok(rq, json_pack("{s:b}", "duplicate", t.duplicate));
 }
 
-/* "1,2,3"; the number of ids, 0 when it is not such a list. */
-static size_t parse_ids(const char *s, int64_t out[STOCK_LINES_MAX])
-{
-    size_t n = 0;
-    while (s && *s) {
-        char id[ID_TEXT_MAX];
-        const size_t len = strcspn(s, ",");
-        if (n == STOCK_LINES_MAX || len >= sizeof id)
-            return 0;
-        (void)snprintf(id, sizeof id, "%.*s", (int)len, s);
-        if (!id_parse(id, &out[n++]))
-            return 0;
-        s += len;
-        if (*s == ',' && !*++s)
-            return 0;
-    }
-    return n;
-}
-
 static void on_quote(void *arg, struct http_req *rq)
 {
     const struct stock *s = arg;
     int64_t ids[STOCK_LINES_MAX];
     struct stock_goods goods[STOCK_LINES_MAX];
     struct app_error e;
-    const size_t n = parse_ids(http_query(rq, "ids"), ids);
+    const size_t n = id_parse_list(http_query(rq, "ids"), ids, STOCK_LINES_MAX);
     if (n == 0) {
         http_refuse(rq, CODE_BAD_PARAMETER, "ids: expected 1 to %d ids with commas between them",
                     STOCK_LINES_MAX);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# chaos.sh [--check-usage] store|help [options]: the reliability tests of the store, R1 to R7 and R9, against the
-# programs in build/bin. One line per test with its counts as it ends, a table at the end, and
-# "N passed, N failed". A test whose program is missing has failed. --check-usage: only says what is
+# chaos.sh [--check-usage] store|shop|help [options]: the reliability tests against the programs in build/bin. Of
+# the store, R1 to R7 and R9: one line per test with its counts as it ends, a table at the end, and
+# "N passed, N failed". Of the shop: shop.sh. A test whose program is missing has failed. --check-usage: only says what is
 # wrong with the options, so that ./run can do that before it builds.
 # Programs: mqcrash (R1), mqchaos (R2 to R6), mqdisk (R7), mqclock (R9).
 set -uo pipefail
@@ -14,6 +14,7 @@ ALL=(R1 R2 R3 R4 R5 R6 R7 R9)
 usage() {
     cat <<TEXT
 usage: ./run chaos store [--quick | --release] [--only R1,R4] [--seed N]
+       ./run chaos shop [GROUP...]
 
   R1  kill -9 of a broker under load, while it starts and while it stops, in both flush modes
   R2  power loss: what was not synced is forgotten
@@ -30,6 +31,9 @@ usage: ./run chaos store [--quick | --release] [--only R1,R4] [--seed N]
   --seed N    for all random choices; without it each test draws one and prints it
 
 Environment: TMPDIR (where stores are made; R1 needs up to 8 GB there), CHAOS_BIN (programs to test).
+
+Groups of the shop's failure matrix; without one, all of them:
+$("$ROOT/tests/chaos/shop.sh" --groups | fold -s -w 96 | sed 's/^/  /')
 TEXT
 }
 
@@ -180,6 +184,11 @@ case ${1:-help} in
 store)
     shift
     store "$@"
+    ;;
+shop)
+    shift
+    [ -z "$check_only" ] || exec "$ROOT/tests/chaos/shop.sh" --check-usage "$@"
+    exec "$ROOT/tests/chaos/shop.sh" --bin "$BIN" "$@"
     ;;
 help | -h | --help) usage ;;
 *) bad_usage "there is no \"$1\"" ;;

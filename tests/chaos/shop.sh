@@ -1,33 +1,48 @@
 #!/usr/bin/env bash
-# shop.sh [--bin DIR] [GROUP...]: the failure matrix of the shop, with real processes: PostgreSQL, name server,
-# broker and all services. Prints one line a case and a summary; exit status 0 only if every case held.
+# shop.sh [--bin DIR | --check-usage] [GROUP...]: the failure matrix of the shop, with real processes:
+# PostgreSQL, name server, broker and all services. Prints one line a case and a summary; exit status 0 only if
+# every case held. shop.sh --groups lists the groups.
 #   DIR      folder of the programs, built with failpoints [build/release/bin]
 #   GROUP    of the cases in tests/chaos/shop/; none: all of them
+#   --check-usage      only says what is wrong with the arguments
 #   HALFPENNY_KEEP=1   keeps the directory with logs and data
 set -uo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 . "$ROOT/tools/lib.sh"
-RPC_MS=600 SAGA_MS=5600 IMMUNITY_S=6
-. "$ROOT/tools/stack.sh"
-for file in lib cases_order cases_payment cases_cancel cases_broker; do . "$ROOT/tests/chaos/shop/$file.sh"; done
 
 # refund_refused leaves something behind on purpose; it comes after the end.
 ALL_GROUPS="refusals order_errors order_crashes check_back_fails frozen_orders two_instances participants payments
     provider_fails refunds user_cancels timers sweeper poison layers_off commits_cut postgres_crashes postgres_locks
     postgres_is_read_only name_server_is_away broker_kills broker_is_away"
+every="$(tr -s ' \n' ' ' <<<"$ALL_GROUPS")refund_refused"
 
 bin=$ROOT/build/release/bin
-if [ "${1:-}" = --bin ]; then
+check_only=
+case ${1:-} in
+--groups)
+    say "$every"
+    exit
+    ;;
+--bin)
     [ $# -ge 2 ] || die "--bin needs a folder"
     bin=$2
     shift 2
-fi
+    ;;
+--check-usage)
+    check_only=1
+    shift
+    ;;
+esac
 groups=("$@")
 [ ${#groups[@]} -gt 0 ] || read -r -d '' -a groups <<<"$ALL_GROUPS"
 for group in "${groups[@]}"; do
-    [[ " $(tr -s ' \n' ' ' <<<"$ALL_GROUPS") refund_refused " == *" $group "* ]] ||
-        die "no group is called $group; there are: $(tr -s ' \n' ' ' <<<"$ALL_GROUPS") refund_refused"
+    [[ " $every " == *" $group "* ]] || die "no group is called $group; there are: $every"
 done
+[ -z "$check_only" ] || exit 0
+
+RPC_MS=600 SAGA_MS=5600 IMMUNITY_S=6
+. "$ROOT/tools/stack.sh"
+for file in lib cases_order cases_payment cases_cancel cases_broker; do . "$ROOT/tests/chaos/shop/$file.sh"; done
 
 S_DIR=
 cleanup() {

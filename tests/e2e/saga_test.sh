@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# saga_test.sh BIN: the part of the failure matrix that every test run plays: tests/chaos/shop.sh has all of it.
+# saga_test.sh BIN: the part of the failure matrix that every test run plays: ./run chaos shop has all of it.
 set -euo pipefail
 [ $# -eq 1 ] || { printf 'usage: saga_test.sh BIN\n' >&2 && exit 2; }
 exec "$(dirname "${BASH_SOURCE[0]}")/../chaos/shop.sh" --bin "$1" refusals order_errors order_crashes check_back_fails \

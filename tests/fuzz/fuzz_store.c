@@ -117,6 +117,7 @@ static bool crc_property_right(struct slice record, struct slice properties, boo
 
 enum fuzz_kind fuzz_record_kind(struct slice left, int64_t phys, struct fuzz_fields *out)
 {
+    out->has_crc = out->wrong_crc = false;
     if (left.n < 8)
         return FUZZ_BLANK;
     const uint32_t size = be32_get(left.p), magic = be32_get(left.p + 4);
@@ -152,9 +153,10 @@ enum fuzz_kind fuzz_record_kind(struct slice left, int64_t phys, struct fuzz_fie
     out->phys_offset = (int64_t)be64_get(p + 28);
     out->store_timestamp = (int64_t)be64_get(p + 56 + b);
     const bool crc_right = !body || (crc32_update(0, out->body.p, body) & 0x7fffffffu) == be32_get(p + 8);
-    const bool whole = crc_property_right(slice_of(p, size), out->properties, &out->has_crc) && crc_right &&
-                       out->phys_offset == phys && !memchr(out->topic.p, 0, topic);
-    return whole ? FUZZ_WHOLE : FUZZ_BAD;
+    const bool property_right = crc_property_right(slice_of(p, size), out->properties, &out->has_crc);
+    const bool rest_right = crc_right && out->phys_offset == phys && !memchr(out->topic.p, 0, topic);
+    out->wrong_crc = rest_right && out->has_crc && !property_right;
+    return rest_right && property_right ? FUZZ_WHOLE : FUZZ_BAD;
 }
 
 /* ---- the queues a log makes ---- */
@@ -207,27 +209,54 @@ static int64_t first_log_file(void)
     return -1;
 }
 
+/* A log file in full length; false: there is none that begins at `start`. */
+static bool log_file(int64_t start, char *file)
+{
+    char path[64];
+    struct slice content;
+    fuzz_store_path_log(start, path);
+    if (!fuzz_disk_get(path, &content))
+        return false;
+    memset(file, 0, FUZZ_LOG_FILE);
+    memcpy(file, content.p, content.n);
+    return true;
+}
+
+/* Does a record or the end of a file stand at pos? */
+static bool something_at(int64_t pos)
+{
+    static char file[FUZZ_LOG_FILE];
+    const size_t at = (size_t)(pos % FUZZ_LOG_FILE);
+    struct fuzz_fields f;
+    return log_file(pos - (int64_t)at, file) &&
+           (fuzz_record_kind(slice_of(file + at, sizeof file - at), pos, &f) != FUZZ_BAD || f.wrong_crc);
+}
+
+/* A checksum that fits nothing may be an application's property: then the record is kept. */
+static bool keeps_wrong_crc(const struct fuzz_model *m, const struct store_opts *o, const struct fuzz_fields *f)
+{
+    struct slice content;
+    return !o->force_verify_prop_crc && !m->any_crc &&
+           (m->records || !fuzz_disk_get(FUZZ_ROOT "/abort", &content) || something_at(m->log_end + f->size));
+}
+
 void fuzz_model_from_log(struct fuzz_model *m, const struct store_opts *o)
 {
     static char file[FUZZ_LOG_FILE];
-    char path[64];
-    struct slice content;
     MQ_ASSERT(o->check_crc_on_recover);
     m->n = 0;
     m->records = 0;
     m->all_crc = true;
+    m->any_crc = false;
     const int64_t first = first_log_file();
     m->log_min = m->log_end = first < 0 ? 0 : first;
-    fuzz_store_path_log(m->log_end, path);
-    while (fuzz_disk_get(path, &content)) {
+    while (log_file(m->log_end, file)) {
         const int64_t file_end = m->log_end + FUZZ_LOG_FILE;
-        memset(file, 0, sizeof file);
-        memcpy(file, content.p, content.n);
         while (m->log_end < file_end) {
             const size_t at = (size_t)(m->log_end % FUZZ_LOG_FILE);
             struct fuzz_fields f;
             const enum fuzz_kind kind = fuzz_record_kind(slice_of(file + at, sizeof file - at), m->log_end, &f);
-            if (kind == FUZZ_BAD)
+            if (kind == FUZZ_BAD && !(f.wrong_crc && keeps_wrong_crc(m, o, &f)))
                 return;
             if (kind == FUZZ_BLANK) {
                 m->log_end = file_end;
@@ -235,11 +264,11 @@ void fuzz_model_from_log(struct fuzz_model *m, const struct store_opts *o)
             }
             m->records++;
             m->all_crc &= f.has_crc;
+            m->any_crc |= kind == FUZZ_WHOLE && f.has_crc;
             m->log_end += f.size;
             if (makes_unit(&f))
                 model_add(m, &f);
         }
-        fuzz_store_path_log(m->log_end, path);
     }
 }
 
@@ -326,7 +355,7 @@ static uint64_t read_run(struct store *st, const struct iovec *iov, bool whole, 
         const uint32_t size = be32_get(rest.p);
         MQ_ASSERT(size >= 91 && size <= rest.n);
         if (whole) {
-            MQ_ASSERT(fuzz_record_kind(rest, (int64_t)be64_get(rest.p + 28), &f) == FUZZ_WHOLE);
+            MQ_ASSERT(fuzz_record_kind(rest, (int64_t)be64_get(rest.p + 28), &f) == FUZZ_WHOLE || f.wrong_crc);
             check_place(st, rest.p, size);
         }
         h = hash_add(h, rest.p, size);

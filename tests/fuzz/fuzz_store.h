@@ -47,6 +47,7 @@ struct fuzz_fields {
     int32_t queue_id, sys_flag;
     struct slice topic, body, properties;
     bool has_crc;
+    bool wrong_crc; /* BAD for nothing but that checksum */
 };
 enum fuzz_kind fuzz_record_kind(struct slice left, int64_t phys, struct fuzz_fields *out);
 
@@ -62,6 +63,7 @@ struct fuzz_model {
     int n;
     int64_t log_min, log_end, records;
     bool all_crc; /* every record ends with its checksum */
+    bool any_crc; /* one does */
 };
 void fuzz_model_from_log(struct fuzz_model *m, const struct store_opts *o);
 /* The store holds exactly these queues; others must be empty. */

@@ -1,10 +1,13 @@
 /* Messages by key over the wire, with the real broker. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "tests/support/mq/mq_process.h"
 #include "tests/support/mq/peer.h"
+#include "tests/support/port.h"
 #include "tests/support/test.h"
 #include "tests/support/tmpdir.h"
+#include "tests/support/wait.h"
 
 #define SMALL_INDEX "maxHashSlotNum=40\nmaxIndexNum=160\n"
 
@@ -66,6 +69,83 @@ static void messages_are_found_by_key_and_by_unique_key(void **state)
     assert_int_equal(query(&p, "", at), -RESP_QUERY_NOT_FOUND);
     assert_int_equal(query_topic(&p, "t", "b", false, 0, at), -RESP_QUERY_NOT_FOUND);
     assert_int_equal(query_topic(&p, "t", "b", false, -1, at), -RESP_QUERY_NOT_FOUND);
+    peer_close(&p);
+    mq_stop(&b);
+}
+
+static int64_t by_time(struct peer *p, int64_t timestamp, const char *boundary)
+{
+    const struct hdr_search_offset h = {.topic = SLICE_LIT("t"), .timestamp = timestamp,
+                                        .boundary_type = slice_str(boundary)};
+    const struct command *const c = peer_call(p, RC_SEARCH_OFFSET_BY_TIMESTAMP, &h, SLICE_NULL);
+    int64_t offset = -1;
+    assert_int_equal(c->code, RESP_SUCCESS);
+    assert_int_equal(slice_i64(command_ext(c, "offset"), &offset), 0);
+    return offset;
+}
+
+static bool later_than(void *ms)
+{
+    return clock_wall(&clock_system) > *(int64_t *)ms;
+}
+
+static void an_offset_is_found_by_the_time_of_its_message(void **state)
+{
+    (void)state;
+    struct mq_process b;
+    struct peer p;
+    struct message m[4];
+    int64_t at[4];
+    int n;
+    mq_broker_start(&b, tmpdir_new("bytime"), NULL, NULL, NULL);
+    peer_open(&p, b.address);
+    for (int i = 0; i < 4; i++) {
+        peer_send_message(&p, "pg", "t", 0, "x", "");
+        int64_t now = clock_wall(&clock_system) + 5;
+        assert_true(wait_until(later_than, &now, 5000));
+    }
+    peer_pull(&p, "t", 0, 0, 0, m, 4, &n);
+    assert_int_equal(n, 4);
+    for (int i = 0; i < 4; i++)
+        at[i] = m[i].store_timestamp;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(by_time(&p, at[i], "lower"), i);
+        assert_int_equal(by_time(&p, at[i] + 1, "lower"), i + 1);
+        assert_int_equal(by_time(&p, at[i], "upper"), i);
+        assert_int_equal(by_time(&p, at[i], ""), i);
+    }
+    assert_int_equal(by_time(&p, 0, "lower"), 0);
+    assert_int_equal(by_time(&p, INT64_MAX, "lower"), 4);
+    const struct hdr_topic_queue h = {.topic = SLICE_LIT("t")};
+    int64_t earliest = -1;
+    const struct command *const c = peer_call(&p, RC_GET_EARLIEST_MSG_STORETIME, &h, SLICE_NULL);
+    assert_int_equal(slice_i64(command_ext(c, "timestamp"), &earliest), 0);
+    assert_int_equal(earliest, at[0]);
+    peer_close(&p);
+    mq_stop(&b);
+}
+
+static void the_fast_port_answers_queries_too(void **state)
+{
+    (void)state;
+    struct mq_process b;
+    struct peer p;
+    int64_t at[64];
+    char conf[64], fast[32];
+    const int port = free_port_row(3);
+    snprintf(conf, sizeof conf, "listenPort=%d\n", port + 2);
+    snprintf(fast, sizeof fast, "127.0.0.1:%d", port);
+    mq_broker_start(&b, tmpdir_new("fastquery"), NULL, conf, NULL);
+    peer_open(&p, fast);
+    const struct peer_sent one = peer_send_message(&p, "pg", "t", 0, "1", "KEYS\001a\002");
+    assert_int_equal(query(&p, "a", at), 1);
+    assert_int_equal(at[0], one.phys_offset);
+    const struct hdr_view_message h = {.offset = one.phys_offset};
+    struct message m;
+    const struct command *const c = peer_call(&p, RC_VIEW_MESSAGE_BY_ID, &h, SLICE_NULL);
+    assert_int_equal(c->code, RESP_SUCCESS);
+    assert_int_equal(message_decode(c->body, MESSAGE_CHECK_CRC, &m, NULL), 0);
+    assert_slice_equal(m.body, "1");
     peer_close(&p);
     mq_stop(&b);
 }
@@ -140,6 +220,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_are_found_by_key_and_by_unique_key),
+        cmocka_unit_test(an_offset_is_found_by_the_time_of_its_message),
+        cmocka_unit_test(the_fast_port_answers_queries_too),
         cmocka_unit_test(equal_hashes_answer_only_the_key_that_was_asked_for),
         cmocka_unit_test(after_kill_9_every_key_is_found_once),
         cmocka_unit_test(without_an_index_a_query_finds_nothing_and_says_why),

@@ -1,5 +1,7 @@
 /* Sending, against the real broker: what is stored, what is answered, every refusal of the checks
  * that RocketMQ's broker makes, in their order. */
+#include <stdio.h>
+
 #include "proto/names.h"
 #include "tests/support/mq/mq_process.h"
 #include "tests/support/mq/peer.h"
@@ -331,6 +333,36 @@ static void a_burst_to_a_new_topic_is_stored_once_each(void **state)
 }
 
 /* The level's queue, the clamp, and what the record keeps of its destination. */
+/* Some arrive while the topic is being made, some when it is there but the first one is not stored yet. */
+static void sends_of_one_connection_keep_their_order_while_their_topic_is_made(void **state)
+{
+    (void)state;
+    enum { N = 400, ROUNDS = 5 };
+    static int64_t offsets[N];
+    for (int round = 0; round < ROUNDS; round++) {
+        struct peer p;
+        char topic[32];
+        snprintf(topic, sizeof topic, "inorder-%d", round);
+        const struct hdr_send_message h = header(topic);
+        peer_open(&p, broker.address);
+        int32_t first = 0;
+        for (int i = 0; i < N; i++) {
+            const int32_t opaque = peer_send(&p, RC_SEND_MESSAGE_V2, &h, SLICE_LIT("x"), 0);
+            first = i ? first : opaque;
+        }
+        for (int i = 0; i < N; i++) {
+            const struct command *const c = peer_receive(&p, 10000);
+            assert_non_null(c);
+            assert_int_equal(c->code, RESP_SUCCESS);
+            assert_in_range(c->opaque - first, 0, N - 1);
+            assert_int_equal(slice_i64(command_ext(c, "queueOffset"), &offsets[c->opaque - first]), 0);
+        }
+        for (int i = 0; i < N; i++)
+            assert_int_equal(offsets[i], i);
+        peer_close(&p);
+    }
+}
+
 static void a_delayed_message_is_parked_with_its_destination(void **state)
 {
     (void)state;
@@ -386,6 +418,7 @@ int main(void)
         cmocka_unit_test(every_record_carries_its_own_checksum_and_no_other),
         cmocka_unit_test(a_missing_header_field_is_named),
         cmocka_unit_test(a_burst_to_a_new_topic_is_stored_once_each),
+        cmocka_unit_test(sends_of_one_connection_keep_their_order_while_their_topic_is_made),
         cmocka_unit_test(a_delayed_message_is_parked_with_its_destination),
         cmocka_unit_test(a_oneway_send_is_stored_and_not_answered),
     };

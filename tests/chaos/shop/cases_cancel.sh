@@ -23,7 +23,7 @@ user_cancels() {
     done
     user_case the_END_of_a_users_cancellation_is_lost 'mq.end=error*1' 202
     user_case the_half_of_a_users_cancellation_is_not_acknowledged 'mq.half.ack=error*1' 503
-    user_case the_commit_of_a_users_cancellation_is_not_answered 'db.commit.cut=error*1' 202
+    user_case the_commit_of_a_users_cancellation_is_not_answered 'db.commit.cut=error*1,after(1)' '202|503'
     # Payment and cancellation at once: one of them wins, the loser's money goes back.
     new_order
     open_payment "$ORDER"
@@ -35,9 +35,9 @@ user_cancels() {
 
 unpaid_case() { # CASE SERVICE FAILPOINT=ACTION: an order that nobody pays
     new_order
+    expect "$1" 2 201
     failpoint "$2" "$3"
     case $3 in *crash*) restart "$2" "${3%%=*}=off" ;; esac
-    expect "$1" 2 201
 }
 
 timers() {

@@ -4,6 +4,7 @@
 
 paid_case() { # CASE SERVICE FAILPOINT=ACTION: an order that is paid while SERVICE fails
     new_order
+    [ "$STATUS" = 201 ] || bad "$1" "the order was not confirmed: $STATUS"
     failpoint "$2" "$3"
     pay_now "$ORDER"
     case $3 in *crash*) restart "$2" "${3%%=*}=off" ;; esac

@@ -117,6 +117,23 @@ static void text_is_read_strictly(void **state)
             fail_msg("\"%s\" was read as %lld", bad[i], (long long)v);
 }
 
+static void a_list_of_ids_is_read_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    int64_t out[3];
+    assert_int_equal(id_parse_list("7", out, 3), 1);
+    assert_int_equal(id_parse_list("7,8,9223372036854775807", out, 3), 3);
+    assert_int_equal(out[0], 7);
+    assert_int_equal(out[2], INT64_MAX);
+    static const char *const bad[] = {
+        "",     ",",        "7,",  ",7", "7,,8",
+        "7, 8", "7,8,9,10", "7;8", "-7", "99999999999999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (id_parse_list(bad[i], out, 3) != 0)
+            fail_msg("\"%s\" is taken for a list", bad[i]);
+    assert_int_equal(id_parse_list(NULL, out, 3), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +142,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_goes_back_repeats_no_id_and_refuses_when_it_is_too_far),
         cmocka_unit_test(four_threads_never_draw_the_same_id),
         cmocka_unit_test(text_is_read_strictly),
+        cmocka_unit_test(a_list_of_ids_is_read_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

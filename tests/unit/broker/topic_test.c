@@ -21,7 +21,7 @@ static struct topics *table_with_template(void)
 static void a_new_topic_inherits_queues_up_to_the_template_and_loses_inherit(void **state)
 {
     (void)state;
-    static const struct { int32_t asked, got; } cases[] = {{4, 4}, {8, 8}, {9, 8}, {0, 0}, {-5, 0}};
+    static const struct { int32_t asked, got; } cases[] = {{4, 4}, {8, 8}, {9, 8}, {1, 1}, {0, 8}, {-5, 8}};
     struct topics *t = table_with_template();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct topic_spec s;

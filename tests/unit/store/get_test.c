@@ -109,6 +109,119 @@ static void a_get_is_capped_by_count_and_bytes_but_gives_at_least_one(void **sta
     fixture_fini(&f);
 }
 
+static void what_is_far_behind_has_caps_of_its_own_and_suggests_a_slave(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.machine_memory = 10000;
+    f.o.memory_ratio = 30; /* 3000 bytes: the last 21 records */
+    f.o.disk_count_max = 3;
+    f.o.disk_bytes_max = 1000;
+    fixture_open(&f);
+    fixture_put_many(&f, "Mid", 0, 3, 400);
+    fixture_put_many(&f, "T", 0, 40, 50); /* 142 bytes each */
+    const struct { const char *topic; int64_t offset; int msgs; bool slave; } cases[] = {
+        {"T", 0, 3, true}, {"T", 15, 3, true}, {"T", 17, 23, false}, {"T", 19, 21, false}, {"T", 39, 1, false}, {"Mid", 0, 2, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct store_got g;
+        get(&f, cases[i].topic, 0, cases[i].offset, 32, &g);
+        if (g.msg_n != cases[i].msgs || g.suggest_slave != cases[i].slave)
+            fail_msg("case %zu: %d messages, slave %d, expected %d and %d", i, g.msg_n, g.suggest_slave,
+                     cases[i].msgs, cases[i].slave);
+        store_got_release(&g);
+    }
+    fixture_fini(&f);
+}
+
+static void get_now(struct store_fixture *f, int64_t offset, struct store_got *g)
+{
+    memset(g, 0xAB, sizeof *g);
+    assert_int_equal(store_get(f->st, &(struct store_get){.topic = SLICE_LIT("T"), .offset = offset, .max_msgs = 32,
+                                                          .no_wait = true}, g), 0);
+}
+
+static void a_get_that_must_not_wait_ends_where_the_disk_begins(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct store_got g;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 10, 50);
+    get_now(&f, 0, &g);
+    assert_int_equal(g.msg_n, 10);
+    assert_false(g.cold);
+    store_got_release(&g);
+    /* Not all of it is in memory, nor is the third record: asked for all, 1, all, 2, all, 3. */
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_RESIDENT, .nth = 1, .error = E_AGAIN});
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_RESIDENT, .nth = 3, .error = E_AGAIN});
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_RESIDENT, .nth = 5, .for_ever = true, .error = E_AGAIN});
+    get_now(&f, 0, &g);
+    assert_int_equal(g.status, GET_FOUND);
+    assert_int_equal(g.msg_n, 2);
+    assert_int_equal(g.next_begin_offset, 2);
+    assert_true(g.cold);
+    store_got_release(&g);
+    const uint64_t reads = fs_fault_calls(&f.fault, FS_OP_READ);
+    get_now(&f, 2, &g);
+    assert_int_equal(g.msg_n, 0);
+    assert_true(g.cold);
+    store_got_release(&g);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_READ), reads);
+    get(&f, "T", 0, 2, 32, &g); /* this one may wait, and reads each of them first */
+    assert_int_equal(g.msg_n, 8);
+    assert_false(g.cold);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_READ), reads + 8);
+    store_got_release(&g);
+    fixture_fini(&f);
+}
+
+static void units_that_are_only_on_disk_are_cold_too(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct store_got g;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 10, 50);
+    fixture_steps(&f);
+    fixture_steps(&f); /* gives the queue's memory back */
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_READ_NOW, .for_ever = true, .error = E_AGAIN});
+    get_now(&f, 0, &g);
+    assert_int_equal(g.msg_n, 0);
+    assert_true(g.cold);
+    store_got_release(&g);
+    get(&f, "T", 0, 0, 32, &g);
+    assert_int_equal(g.msg_n, 10);
+    store_got_release(&g);
+    fixture_fini(&f);
+}
+
+static void a_cold_record_that_cannot_be_read_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct store_got g;
+    struct store_view v;
+    struct err e;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 10, 50);
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_RESIDENT, .for_ever = true, .error = E_AGAIN});
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_READ, .path_has = "commitlog", .for_ever = true, .error = E_IO});
+    get(&f, "T", 0, 4, 32, &g);
+    assert_int_equal(g.status, GET_OFFSET_FOUND_NULL);
+    assert_int_equal(g.next_begin_offset, 4);
+    store_got_release(&g);
+    assert_code(store_view(f.st, 0, 0, &v, &e), E_IO, &e);
+    fs_fault_disarm(&f.fault);
+    get(&f, "T", 0, 4, 32, &g);
+    assert_int_equal(g.msg_n, 6);
+    store_got_release(&g);
+    fixture_fini(&f);
+}
+
 static void neighbours_in_the_log_come_as_one_iovec_into_the_mapping(void **state)
 {
     (void)state;
@@ -454,6 +567,10 @@ int main(void)
         cmocka_unit_test(each_offset_gets_the_status_that_clients_know),
         cmocka_unit_test(a_unit_that_can_be_seen_points_to_a_record_that_can_be_read),
         cmocka_unit_test(a_get_is_capped_by_count_and_bytes_but_gives_at_least_one),
+        cmocka_unit_test(what_is_far_behind_has_caps_of_its_own_and_suggests_a_slave),
+        cmocka_unit_test(a_get_that_must_not_wait_ends_where_the_disk_begins),
+        cmocka_unit_test(units_that_are_only_on_disk_are_cold_too),
+        cmocka_unit_test(a_cold_record_that_cannot_be_read_is_asked_for_again),
         cmocka_unit_test(neighbours_in_the_log_come_as_one_iovec_into_the_mapping),
         cmocka_unit_test(a_filter_sees_tag_codes_and_a_scan_is_bounded),
         cmocka_unit_test(units_are_read_from_memory_and_from_files),

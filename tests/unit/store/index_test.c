@@ -282,6 +282,39 @@ static void files_roll_and_every_key_stays_found(void **state)
     fixture_fini(&f);
 }
 
+static void index_files_go_with_the_log_files_that_they_point_to(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_SYNC);
+    f.o.commitlog_file_size = 8192;
+    f.o.max_message_size = 1024;
+    f.o.file_reserved_ms = 0;
+    f.o.delete_hours = (1u << 24) - 1;
+    f.o.clean_batch = 1000;
+    f.o.clean_log_pause_ms = 0;
+    fixture_open(&f);
+    put_numbered(&f, 0, 200);
+    all_steps(&f);
+    assert_int_equal(file_count(&f), 4);
+    clock_fake_advance(&f.clock, f.o.clean_interval_ms + 1);
+    while (store_step_clean(f.st)) {
+    }
+    struct store_stats s;
+    store_stats_get(f.st, &s);
+    assert_true(s.log_min > 0);
+    put_numbered(&f, 200, 220);
+    clock_fake_advance(&f.clock, 60000); /* the index saves, and looks for what expired */
+    all_steps(&f);
+    assert_in_range(file_count(&f), 2, 3); /* of five */
+    assert_int_equal(ask(&f, "K0"), 0);
+    assert_all_found(&f, 200, 220);
+    fixture_close(&f);
+    fixture_open(&f);
+    assert_all_found(&f, 200, 220);
+    fixture_fini(&f);
+}
+
 static void records_of_any_size_are_indexed(void **state)
 {
     (void)state;
@@ -572,6 +605,7 @@ int main(void)
         cmocka_unit_test(rollback_records_are_not_indexed_and_prepared_ones_are),
         cmocka_unit_test(without_an_index_a_query_is_told_so),
         cmocka_unit_test(files_roll_and_every_key_stays_found),
+        cmocka_unit_test(index_files_go_with_the_log_files_that_they_point_to),
         cmocka_unit_test(records_of_any_size_are_indexed),
         cmocka_unit_test(a_file_has_upstreams_bytes),
         cmocka_unit_test(an_index_that_was_deleted_is_built_anew),

@@ -762,21 +762,108 @@ static void note_nothing(struct append *a)
     (void)a;
 }
 
-static void put_sealed(struct store_fixture *f, int n, bool prop_crc)
+static void put_with(struct store_fixture *f, int n, struct slice properties, bool prop_crc)
 {
     for (int i = 0; i < n; i++) {
         struct message m = {.body_crc = -1, .born_host = {.len = 4}, .store_host = {.len = 4},
                             .topic = SLICE_LIT("T"), .body = SLICE_LIT("whatever"),
-                            .properties = SLICE_LIT("TAGS\1x\2"), .prop_crc = prop_crc};
+                            .properties = properties, .prop_crc = prop_crc};
         size_t size;
         assert_int_equal(message_prepare(&m, &size), 0);
-        char record[SEALED];
+        char record[2 * SEALED];
         assert_true(size <= sizeof record);
         message_encode(&m, record, size);
         struct append a = {.records = record, .size = size, .record_n = 1, .topic = m.topic, .done = note_nothing};
         store_append(&f->port, &a);
         store_port_submit(&f->port);
         assert_int_equal(a.status, STORE_OK);
+    }
+}
+
+static void put_sealed(struct store_fixture *f, int n, bool prop_crc)
+{
+    put_with(f, n, SLICE_LIT("TAGS\1x\2"), prop_crc);
+}
+
+#define FOREIGN "__CRC32#\0011234567890\2"
+
+/* As another broker stored it: a value that fits nothing. */
+static void put_foreign(struct store_fixture *f, int n)
+{
+    for (int i = 0; i < n; i++) {
+        put_with(f, 1, SLICE_LIT("TAGS\1x\2" FOREIGN), false);
+        char *log;
+        size_t size;
+        struct store_stats stats;
+        store_stats_get(f->st, &stats);
+        fixture_read_file(f, fixture_path("commitlog/%020d", 0), &log, &size);
+        memcpy(log + stats.log_wrote - 11, "1234567890", 10);
+        fixture_write_file(f, fixture_path("commitlog/%020d", 0), log, size);
+        free(log);
+    }
+}
+
+static void a_foreign_property_of_the_checksums_name_never_costs_a_message(void **state)
+{
+    (void)state;
+    /* How many plain records stand before and behind the foreign ones. */
+    for (int before = 0; before < 3; before++)
+        for (int behind = 0; behind < 3; behind++)
+            for (int clean = 0; clean < 2; clean++) {
+                struct store_fixture f;
+                fixture_init(&f, FLUSH_ASYNC);
+                fixture_open(&f);
+                put_sealed(&f, before, false);
+                put_foreign(&f, 2);
+                put_sealed(&f, behind, false);
+                while (store_step_flush(f.st)) {
+                }
+                if (clean)
+                    fixture_close(&f);
+                else
+                    fixture_kill(&f);
+                fixture_open(&f);
+                const int64_t want = before + 2 + behind, got = fixture_max(&f, "T", 0);
+                if (got != want)
+                    fail_msg("%d before, %d behind, clean %d: %lld messages, expected %lld", before, behind, clean,
+                             (long long)got, (long long)want);
+                assert_int_equal(f.found.dropped_bytes, 0);
+                fixture_fini(&f);
+            }
+}
+
+static void behind_a_record_with_a_checksum_one_that_does_not_fit_is_damage(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    put_sealed(&f, 2, true);
+    put_foreign(&f, 1);
+    fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+    fixture_open(&f);
+    assert_int_equal(fixture_max(&f, "T", 0), 2);
+    fixture_fini(&f);
+}
+
+/* The last message that RocketMQ stored has a foreign property; what is acknowledged here comes behind it. */
+static void a_foreign_property_never_costs_what_was_stored_behind_it(void **state)
+{
+    (void)state;
+    for (int before = 0; before < 2; before++) {
+        struct store_fixture f;
+        fixture_init(&f, FLUSH_ASYNC);
+        fixture_open(&f);
+        put_sealed(&f, before, false);
+        put_foreign(&f, 1);
+        fixture_close(&f);
+        fixture_open(&f);
+        put_sealed(&f, 3, true);
+        fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+        fixture_open(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), before + 4);
+        assert_int_equal(f.found.dropped_bytes, 0);
+        fixture_fini(&f);
     }
 }
 
@@ -859,6 +946,9 @@ int main(void)
         cmocka_unit_test(any_flipped_byte_of_the_last_body_drops_that_record_only),
         cmocka_unit_test(a_record_torn_only_in_its_properties_is_dropped),
         cmocka_unit_test(a_flipped_bit_in_the_properties_drops_the_record),
+        cmocka_unit_test(a_foreign_property_of_the_checksums_name_never_costs_a_message),
+        cmocka_unit_test(behind_a_record_with_a_checksum_one_that_does_not_fit_is_damage),
+        cmocka_unit_test(a_foreign_property_never_costs_what_was_stored_behind_it),
         cmocka_unit_test(records_without_a_checksum_are_refused_only_when_it_is_forced),
         cmocka_unit_test(old_content_of_a_file_is_not_replayed),
         cmocka_unit_test(what_was_dropped_once_cannot_come_back),
