@@ -61,6 +61,7 @@ struct recovery {
     bool units_kept; /* in memory: the disk is full */
     bool need_full;
     const char *phase;
+    int64_t doubtful_to; /* records below were not checked, or not for certain */
     bool checksums; /* a record with a checksum that fits was replayed, or begins a file in front of `start` */
 };
 
@@ -352,6 +353,8 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             return 0;
         }
         r->checksums |= !foreign && message_has_prop_crc(&m);
+        if (foreign) /* kept, but only a read tells by the record behind it whether it is damaged */
+            r->doubtful_to = r->pos + m.total_size;
         int rc = require_checksum(r, f, &m, e);
         if (!rc)
             rc = rebuild_unit(r, &m, e);
@@ -374,6 +377,7 @@ static int replay(struct recovery *r, struct err *e)
     r->last_ts = r->told = 0;
     r->found->records = 0;
     r->need_full = false;
+    r->doubtful_to = r->start;
     r->checksums = has_checksums(r);
     tell(r, 0, commitlog_limit(&r->st->log) - r->start);
     while (!ended && !r->need_full) {
@@ -450,7 +454,7 @@ static void publish_end(struct recovery *r)
 {
     struct commitlog *l = &r->st->log;
     l->last_ts = r->last_ts;
-    l->cold_end = r->st->o.check_crc_on_recover ? r->start : l->end;
+    l->cold_end = r->st->o.check_crc_on_recover ? r->doubtful_to : l->end;
     atomic_store(&l->min, l->files[0]->start);
     atomic_store(&l->wrote_ts, r->last_ts);
     atomic_store(&l->wrote, l->end);
