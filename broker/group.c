@@ -203,6 +203,8 @@ static int load_one(struct groups *g, const char *key, const json_t *j, struct e
     int rc = group_config_from_json(j, &c, e);
     if (rc != 0)
         return err_wrap(e, E_CORRUPT, "group %s", key);
+    if (c.name.n > 0 && !slice_eq_str(c.name, key)) /* written equal: one of them is damaged */
+        return err_set(e, E_CORRUPT, "group %s: its entry has another groupName", key);
     struct err why;
     if (check_config(&c, &why) != 0) {
         LOGW("group.refused", "file=subscriptionGroup.json reason=\"%s\"", why.text);

@@ -265,6 +265,8 @@ static int load_one(struct topics *t, const char *key, const json_t *j, struct e
     int rc = topic_config_from_json(j, &c, e);
     if (rc != 0)
         return err_wrap(e, E_CORRUPT, "topic %s", key);
+    if (c.name.n > 0 && !slice_eq_str(c.name, key)) /* written equal: one of them is damaged */
+        return err_set(e, E_CORRUPT, "topic %s: its entry has another topicName", key);
     struct topic_spec s = {
         .name = c.name.n > 0 ? c.name : slice_str(key),
         .info = {c.read_queue_nums, c.write_queue_nums, c.perm, c.sys_flag, c.order,

@@ -42,7 +42,8 @@
  * accepts no negative length, and accepts a record only when all lengths add up to the total size
  * exactly. E_AGAIN (input ends before the record does), E_CORRUPT, E_NOTFOUND (blank record).
  * With MESSAGE_CHECK_CRC a zero byte within the last 20 bytes of the properties is damage as well:
- * it is what a torn write leaves of the checksum property, and no writer of text puts one there.
+ * it is what a torn write leaves of the checksum property, and no writer of text puts one there. So is the
+ * right number in the place of the checksum under another name: a changed name must not switch the check off.
  *
  * Any thread; no state, no allocation. Source: MessageDecoder, MessageExtEncoder and
  * CommitLog (CRC32_RESERVED_LEN, checkMessageAndReturnSize) of 5.5.0. */
@@ -275,11 +276,15 @@ static int check_crcs(const char *record, const struct message *m, bool whole_to
     const size_t tail = m->properties.n < MESSAGE_PROP_CRC_SIZE ? m->properties.n : MESSAGE_PROP_CRC_SIZE;
     if (tail && memchr(end - tail, 0, tail))
         return err_set(e, E_CORRUPT, "record: a zero byte near the end of the properties");
-    if (!whole_too || !message_has_prop_crc(m))
+    const bool sealed = message_has_prop_crc(m);
+    const int64_t stored =
+        m->properties.n < MESSAGE_PROP_CRC_SIZE ? -1 : read_prop_crc(end - MESSAGE_PROP_CRC_SIZE);
+    if (!whole_too || (!sealed && stored < 0))
         return 0;
     const uint32_t whole = crc32_body(slice_of(record, (size_t)m->total_size - MESSAGE_PROP_CRC_SIZE));
-    const int64_t stored = read_prop_crc(end - MESSAGE_PROP_CRC_SIZE);
-    if (stored != whole)
+    if (!sealed && stored == whole)
+        return err_set(e, E_CORRUPT, "record: it ends with its checksum, whose name is damaged");
+    if (sealed && stored != whole)
         return err_set(e, E_CORRUPT, "record: checksum %u, stored is %lld", whole, (long long)stored);
     return 0;
 }

@@ -20,8 +20,8 @@
  * the memory share of the log, disk_count_max and disk_bytes_max count instead.
  * Source: DefaultMessageStore.getMessage, isTheBatchFull.
  *
- * Records of an earlier run that recovery did not check are checked when they are first read: disks rot,
- * and no consumer shall get the bytes.
+ * Records of an earlier run that recovery did not check are checked when they are first read, units of an
+ * earlier run whenever they are (queue_check.c): disks rot, and no consumer shall get the bytes.
  *
  * Failure modes: a unit whose record is gone, fails the look or its checksums: logged, skipped, and when nothing
  * else is found the status is MESSAGE_WAS_REMOVING. A queue file that is gone: OFFSET_FOUND_NULL and
@@ -238,12 +238,37 @@ static int take_record(struct scan *s, const struct queue_unit *u)
     return add_record(s->g, record, (size_t)u->size);
 }
 
+/* A unit of an earlier run is compared with its record, and made again when it disagrees; with no_wait that
+ * is left to who may wait. E_NOMEM, E_AGAIN, E_IO. */
+static int check_unit(struct scan *s, struct queue_unit *u)
+{
+    int rc = 0;
+    struct err e;
+    const bool inside = u->phys_offset >= 0 && u->size >= MESSAGE_SIZE_MIN && !unit_is_blank(u) &&
+                        u->phys_offset <= s->visible - u->size;
+    struct store_file *f = inside ? got_file(s->st, s->g, u->phys_offset, &rc) : NULL;
+    if (!rc && f && u->phys_offset - f->start <= f->size - u->size) {
+        rc = make_hot(s, f, u, &e);
+        if (rc && rc != E_AGAIN)
+            return cannot_read(s, u, &e);
+    }
+    if (rc || queue_unit_agrees(s->queue, s->g->next_begin_offset, u))
+        return rc;
+    if (s->q->no_wait)
+        return E_AGAIN;
+    queue_unit_repair(s->queue, s->g->next_begin_offset, u);
+    return 0;
+}
+
 /* Returns how many of the n units were looked at, or E_NOMEM, E_AGAIN, E_IO. */
 static int scan_chunk(struct scan *s, const char *units, int n)
 {
     for (int i = 0; i < n; i++) {
         struct queue_unit u;
         queue_unit_get(units + (size_t)i * CQ_UNIT_SIZE, &u);
+        const int damaged = s->g->next_begin_offset < s->queue->cold_end ? check_unit(s, &u) : 0;
+        if (damaged)
+            return damaged;
         const bool blank = u.size <= 0 || u.size == CQ_BLANK_SIZE;
         if (full(s, u.phys_offset, blank ? 0 : u.size))
             return i;
@@ -364,7 +389,8 @@ int store_units(struct store *st, struct slice topic, int32_t queue_id, int64_t 
     while (done < n) {
         char units[UNIT_CHUNK * CQ_UNIT_SIZE];
         struct err e;
-        const int got = queue_read(q, offset + done, n - done < UNIT_CHUNK ? n - done : UNIT_CHUNK, units, &e);
+        const int got =
+            queue_read_checked(q, offset + done, n - done < UNIT_CHUNK ? n - done : UNIT_CHUNK, units, &e);
         if (got < 0)
             LOGW("store.units", "text=\"%s\"", e.text);
         if (got <= 0)
@@ -430,7 +456,7 @@ static int64_t time_at(struct store *st, struct store_queue *q, int64_t offset)
     struct queue_unit u;
     struct store_view v;
     struct message m;
-    if (queue_unit_at(q, offset, &u, NULL) || u.size == CQ_BLANK_SIZE ||
+    if (queue_unit_checked(q, offset, &u, NULL) || u.size == CQ_BLANK_SIZE ||
         store_view(st, u.phys_offset, u.size, &v, NULL))
         return -1;
     const int64_t ts = message_decode(v.record, 0, &m, NULL) ? -1 : m.store_timestamp;

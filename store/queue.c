@@ -193,16 +193,26 @@ int queue_read_now(struct store_queue *q, int64_t offset, int n, char *out, stru
     return read_units(q, offset, n, true, out, e);
 }
 
-int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e)
+static int one_unit(int n, int64_t offset, const char *p, struct queue_unit *u, struct err *e)
 {
-    char p[CQ_UNIT_SIZE];
-    const int n = queue_read(q, offset, 1, p, e);
     if (n < 0)
         return n;
     if (!n)
         return err_set(e, E_NOTFOUND, "queue offset %lld is outside the queue", (long long)offset);
     queue_unit_get(p, u);
     return 0;
+}
+
+int queue_unit_at(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e)
+{
+    char p[CQ_UNIT_SIZE];
+    return one_unit(queue_read(q, offset, 1, p, e), offset, p, u, e);
+}
+
+int queue_unit_checked(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e)
+{
+    char p[CQ_UNIT_SIZE];
+    return one_unit(queue_read_checked(q, offset, 1, p, e), offset, p, u, e);
 }
 
 /* Copies units from `at` on, at most to the end of their file. Returns how many. */

@@ -16,6 +16,7 @@
  *                                           else `suspect` (the crash came before the first sync)
  *   a file missing or short in the middle   the files behind it go, the queue is damaged
  *   sizes or names that do not fit          E_CORRUPT naming mappedFileSizeConsumeQueue
+ *   bytes behind the end that are not zero  the queue is damaged: a unit that looks invalid may hide others
  * A damaged queue makes recovery read the log from its last good unit on.
  *
  * After a crash units may be torn: any part of what was not synced may be there. They are cut by
@@ -140,7 +141,7 @@ static bool is_before(const struct queue_unit *u, int64_t phys)
 
 static bool is_expired(const struct queue_unit *u, int64_t log_min)
 {
-    return unit_is_blank(u) || u->phys_offset < log_min;
+    return unit_is_blank(u) || (u->phys_offset >= 0 && u->phys_offset < log_min);
 }
 
 /* ---- cutting ---- */
@@ -206,6 +207,8 @@ static void forget_from(struct store_queue *q, int64_t offset)
 {
     atomic_fetch_sub(&q->table->unwritten, q->max - (q->written > offset ? q->written : offset));
     q->max = offset;
+    if (q->cold_end > offset)
+        q->cold_end = offset;
     if (q->written > offset)
         q->written = offset;
     if (q->tail_first >= offset)
@@ -226,8 +229,22 @@ int queue_cut(struct store_queue *q, int64_t offset, struct err *e)
     return rc ? err_wrap(e, rc, "cut consume queue " SLICE_FMT "-%d", SLICE_ARG(queue_topic(q)), q->id) : 0;
 }
 
-int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
-                   bool (*record_there)(struct store_queue *q, const struct queue_unit *u), struct err *e)
+/* Whether the unit at `offset`, the first to be cut, names its own record at or behind phys_offset. Then
+ * so do those behind it. */
+static int judge_cut(struct store_queue *q, int64_t offset, int64_t phys_offset, struct err *e)
+{
+    struct queue_unit u;
+    if (offset >= q->max)
+        return 0;
+    const int rc = queue_unit_at(q, offset, &u, e);
+    if (rc || (u.phys_offset >= phys_offset && queue_unit_has_record(q, &u)))
+        return rc;
+    q->damaged = true;
+    forget_probe(q); /* it tells of units that are cut */
+    return 0;
+}
+
+int queue_cut_phys(struct store_queue *q, int64_t phys_offset, struct err *e)
 {
     int64_t end;
     const struct queue_probe *p = q->probe;
@@ -238,10 +255,12 @@ int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
         struct queue_unit u;
         rc = queue_unit_at(q, end - 1, &u, e);
         /* A record that retention removed says nothing: its queue offset stays taken. */
-        if (rc || unit_is_blank(&u) || u.phys_offset < atomic_load(&q->table->st->log.min) || record_there(q, &u))
+        if (rc || is_expired(&u, atomic_load(&q->table->st->log.min)) || queue_unit_has_record(q, &u))
             break;
         end--;
     }
+    if (!rc)
+        rc = judge_cut(q, end, phys_offset, e);
     return rc ? rc : queue_cut(q, end, e);
 }
 
@@ -268,11 +287,32 @@ int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e)
     const int64_t pos = offset * CQ_UNIT_SIZE, start = pos / q->table->file_size * q->table->file_size;
     forget_probe(q);
     set_range(q, offset, offset);
+    q->cold_end = 0;
     q->files_from = start;
     int rc = remove_files_from(q, 0, e);
     if (!rc && pos > start)
         rc = fill_blank(q, start, pos - start, e);
     return rc;
+}
+
+/* The search may have met a damaged unit that looks expired in the midst of units that are not: the one in
+ * front of it tells. */
+static int find_min(struct store_queue *q, int64_t *min, int64_t max, int64_t log_min, struct err *e)
+{
+    for (int64_t upto = max;;) {
+        struct queue_unit u;
+        int64_t end;
+        int rc = bisect(q, *min, upto, is_expired, log_min, &end, e);
+        if (!rc && end - *min >= 2)
+            rc = queue_unit_at(q, end - 2, &u, e);
+        if (rc)
+            return rc;
+        if (end - *min < 2 || is_expired(&u, log_min)) {
+            *min = end;
+            return 0;
+        }
+        upto = end - 2;
+    }
 }
 
 int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e)
@@ -287,7 +327,7 @@ int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e)
     int rc = queue_unit_at(q, min, &u, e);
     if (rc || !is_expired(&u, log_min))
         return rc;
-    rc = bisect(q, min, max, is_expired, log_min, &min, e);
+    rc = find_min(q, &min, max, log_min, e);
     if (rc)
         return rc;
     uv_mutex_lock(&q->lock);
@@ -455,21 +495,25 @@ static int find_end(struct store_queue *q, const struct run *run, struct err *e)
 /* What recovery asks of most queues, read while the file is open anyway. */
 static int probe(struct store_queue *q, struct err *e)
 {
-    if (q->min == q->max)
-        return 0;
     struct queue_table *t = q->table;
     struct queue_probe p = {0};
-    int rc = queue_unit_at(q, q->min, &p.first, e);
-    if (!rc)
-        rc = queue_unit_at(q, q->max - 1, &p.last, e);
     struct queue_fd *fd;
     const int64_t pos = q->max * CQ_UNIT_SIZE, start = pos / t->file_size * t->file_size;
     bool stale = false;
-    if (!rc && start < q->files_to && !(rc = queue_fd_get(q, start, CREATE_NOT, &fd, e))) {
-        /* To the end of the page: what is behind it would have to be read in for every queue. */
-        rc = has_stale_bytes(t, fd->f, pos - start, (size_t)(PAGE - pos % PAGE), &stale, e);
+    int rc = 0;
+    if (start < q->files_to && !(rc = queue_fd_get(q, start, CREATE_NOT, &fd, e))) {
+        /* To the end of the page: what is behind it would have to be read in for every queue. One unit at
+         * least: it may be the one that no longer looks like one. */
+        const int64_t page = PAGE - pos % PAGE;
+        rc = has_stale_bytes(t, fd->f, pos - start, (size_t)(page < CQ_UNIT_SIZE ? CQ_UNIT_SIZE : page), &stale, e);
         queue_fd_put(q, fd);
     }
+    q->damaged |= stale;
+    if (rc || q->min == q->max)
+        return rc;
+    rc = queue_unit_at(q, q->min, &p.first, e);
+    if (!rc)
+        rc = queue_unit_at(q, q->max - 1, &p.last, e);
     p.clean = !stale;
     q->probe = rc ? NULL : malloc(sizeof p);
     if (q->probe)
@@ -502,6 +546,7 @@ static int load_queue(struct queue_table *t, const char *topic_dir, struct slice
         rc = remove_files_from(q, run.first + (int64_t)run.n * t->file_size, e);
         if (!rc)
             rc = find_end(q, &run, e);
+        q->cold_end = q->max;
         if (!rc)
             rc = probe(q, e);
     }

@@ -17,7 +17,8 @@
  *               before it was synced, log and units. Neither: at the beginning of the log. A damaged
  *               queue moves it back to that queue's last good unit.
  *   2. cut      every queue ends before `start`: what comes behind may be torn, or point to records
- *               that are gone. It is made again.
+ *               that are gone. It is made again. A unit that is cut without having its record at or
+ *               behind `start` puts the queue in doubt: then from its last good unit on.
  *   3. replay   from `start`, record by record, each giving its unit; a blank record leads to the
  *               next file; the first record that is not whole ends the log.
  *   4. seal     files behind the end go, the rest of the last file becomes zeros on disk, the log and
@@ -45,6 +46,7 @@
 #include "store/store_priv.h"
 
 enum {
+    CUT_ROUNDS = 4,
     CHECKPOINT_SLACK_MS = 3000, /* Source: StoreCheckpoint.getMinTimestamp */
     ZERO_RUN = 1024 * 1024,
     UNWRITTEN_FLUSH = 256 * 1024 /* units in memory before they go to files */
@@ -59,7 +61,8 @@ struct recovery {
     bool units_kept; /* in memory: the disk is full */
     bool need_full;
     const char *phase;
-    bool checksums; /* a record with a checksum that fits was replayed */
+    int64_t doubtful_to; /* records below were not checked, or not for certain */
+    bool checksums; /* a record with a checksum that fits was replayed, or begins a file in front of `start` */
 };
 
 static void tell(struct recovery *r, int64_t done, int64_t total)
@@ -103,6 +106,20 @@ static bool has_foreign_checksum(const struct recovery *r, const struct store_fi
     return true;
 }
 
+/* Has the first record of a file in front of `start` a checksum that fits? Else a damaged record at `start`
+ * would pass for one with a foreign property. */
+static bool has_checksums(const struct recovery *r)
+{
+    const struct commitlog *l = &r->st->log;
+    bool has = false;
+    for (int i = 0; i < l->file_n && l->files[i]->start < r->start && !has; i++) {
+        struct message m;
+        int64_t left;
+        has = record_at(r->st, l->files[i], l->files[i]->start, &m, &left) == RECORD_WHOLE && message_has_prop_crc(&m);
+    }
+    return has;
+}
+
 static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
 {
     struct store_file *f = commitlog_find(&st->log, pos);
@@ -121,22 +138,6 @@ static bool whole_record_at(struct store *st, int64_t pos, int64_t *ts)
     return whole;
 }
 
-/* Does the unit's record exist? The header decides; its queue offset is not compared, since RocketMQ
- * itself may have appended a unit at another place than its record says. */
-static bool record_there(struct store_queue *q, const struct queue_unit *u)
-{
-    struct store_file *f = commitlog_find(&q->table->st->log, u->phys_offset);
-    if (!f)
-        return false;
-    const int64_t at = u->phys_offset - f->start;
-    const struct disk_record_head *const r = (const struct disk_record_head *)(f->map + at);
-    const bool there = u->size >= MESSAGE_SIZE_MIN && at <= f->size - u->size &&
-                       be32_get(r->total_size) == (uint32_t)u->size && (int32_t)be32_get(r->queue_id) == q->id &&
-                       (int64_t)be64_get(r->phys_offset) == u->phys_offset;
-    store_file_unref(f);
-    return there;
-}
-
 /* ---- 1. choose ---- */
 
 /* Physical offset of a queue's last unit that has a record; -1 when there is none. */
@@ -144,7 +145,7 @@ static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
 {
     *phys = -1;
     if (q->probe && !unit_is_blank(&q->probe->last)) {
-        q->probe->last_there = record_there(q, &q->probe->last);
+        q->probe->last_there = queue_unit_has_record(q, &q->probe->last);
         *phys = q->probe->last_there ? q->probe->last.phys_offset : -1;
         if (q->probe->last_there)
             return 0;
@@ -154,9 +155,9 @@ static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
         const int rc = queue_unit_at(q, at, &u, e);
         if (rc)
             return rc;
-        if (unit_is_blank(&u) || u.phys_offset < atomic_load(&q->table->st->log.min))
+        if (unit_is_blank(&u) || (u.phys_offset >= 0 && u.phys_offset < atomic_load(&q->table->st->log.min)))
             return 0;
-        if (record_there(q, &u)) {
+        if (queue_unit_has_record(q, &u)) {
             *phys = u.phys_offset;
             return 0;
         }
@@ -176,24 +177,39 @@ static int64_t start_by_checkpoint(const struct recovery *r)
     return l->files[0]->start;
 }
 
+/* Moves `start` back to where the last good unit of each damaged queue has its record. */
+static int begin_at_damage(struct recovery *r, struct err *e)
+{
+    struct store *st = r->st;
+    const int64_t log_min = st->log.files[0]->start;
+    struct map_iter it = {0};
+    int64_t ts;
+    while (map_next(st->queues.map, &it)) {
+        struct store_queue *q = it.value;
+        int64_t phys;
+        const int rc = q->damaged ? last_phys(q, &phys, e) : 0;
+        if (rc)
+            return rc;
+        if (q->damaged && phys < r->start)
+            r->start = phys >= log_min && whole_record_at(st, phys, &ts) ? phys : log_min;
+        q->damaged = false;
+    }
+    return 0;
+}
+
 static int choose_start(struct recovery *r, struct err *e)
 {
     struct store *st = r->st;
     const int64_t log_min = st->log.files[0]->start;
-    int64_t youngest = -1, damaged = INT64_MAX, ts;
+    int64_t youngest = -1, ts;
     struct map_iter it = {0};
-    while (map_next(st->queues.map, &it)) {
-        struct store_queue *q = it.value;
+    while (r->found->clean && map_next(st->queues.map, &it)) {
         int64_t phys;
-        if (!r->found->clean && !q->damaged)
-            continue;
-        const int rc = last_phys(q, &phys, e);
+        const int rc = last_phys(it.value, &phys, e);
         if (rc)
             return rc;
         if (phys > youngest)
             youngest = phys;
-        if (q->damaged && phys < damaged)
-            damaged = phys;
     }
     if (!map_count(st->queues.map) || st->places.moved[PLACE_LOG] || st->places.moved[PLACE_QUEUES])
         r->start = log_min;
@@ -201,9 +217,7 @@ static int choose_start(struct recovery *r, struct err *e)
         r->start = youngest;
     else
         r->start = start_by_checkpoint(r);
-    if (damaged < r->start)
-        r->start = damaged >= log_min && whole_record_at(st, damaged, &ts) ? damaged : log_min;
-    return 0;
+    return begin_at_damage(r, e);
 }
 
 /* ---- 2. cut ---- */
@@ -213,8 +227,26 @@ static int cut_queues(struct recovery *r, struct err *e)
     struct map_iter it = {0};
     int rc = 0;
     while (!rc && map_next(r->st->queues.map, &it))
-        rc = queue_cut_phys(it.value, r->start, record_there, e);
+        rc = queue_cut_phys(it.value, r->start, e);
     return rc;
+}
+
+/* A cut may show that a queue's units cannot be believed: then from further back, at last from the
+ * beginning of the log. */
+static int cut_surely(struct recovery *r, struct err *e)
+{
+    for (int round = 0;; round++) {
+        const int64_t start = r->start;
+        int rc = cut_queues(r, e);
+        if (!rc)
+            rc = begin_at_damage(r, e);
+        if (rc || r->start == start)
+            return rc;
+        LOGW("store.recover", "from=%lld instead=%lld text=\"consume queues have damaged units, rebuilding more\"",
+             (long long)start, (long long)r->start);
+        if (round == CUT_ROUNDS)
+            r->start = r->st->log.files[0]->start;
+    }
 }
 
 /* ---- 3. replay ---- */
@@ -321,6 +353,8 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             return 0;
         }
         r->checksums |= !foreign && message_has_prop_crc(&m);
+        if (foreign) /* kept, but only a read tells by the record behind it whether it is damaged */
+            r->doubtful_to = r->pos + m.total_size;
         int rc = require_checksum(r, f, &m, e);
         if (!rc)
             rc = rebuild_unit(r, &m, e);
@@ -342,7 +376,9 @@ static int replay(struct recovery *r, struct err *e)
     r->pos = r->start;
     r->last_ts = r->told = 0;
     r->found->records = 0;
-    r->need_full = r->checksums = false;
+    r->need_full = false;
+    r->doubtful_to = r->start;
+    r->checksums = has_checksums(r);
     tell(r, 0, commitlog_limit(&r->st->log) - r->start);
     while (!ended && !r->need_full) {
         struct store_file *f = commitlog_find(&r->st->log, r->pos);
@@ -418,7 +454,7 @@ static void publish_end(struct recovery *r)
 {
     struct commitlog *l = &r->st->log;
     l->last_ts = r->last_ts;
-    l->cold_end = r->st->o.check_crc_on_recover ? r->start : l->end;
+    l->cold_end = r->st->o.check_crc_on_recover ? r->doubtful_to : l->end;
     atomic_store(&l->min, l->files[0]->start);
     atomic_store(&l->wrote_ts, r->last_ts);
     atomic_store(&l->wrote, l->end);
@@ -472,7 +508,7 @@ static int replay_all(struct recovery *r, struct err *e)
 {
     int rc = choose_start(r, e);
     if (!rc)
-        rc = cut_queues(r, e);
+        rc = cut_surely(r, e);
     r->full = r->start == r->st->log.files[0]->start;
     r->phase = r->found->clean ? "verify" : "rebuild";
     if (!rc)

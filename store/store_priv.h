@@ -170,6 +170,7 @@ struct store_queue {
     int64_t next;    /* queue offset of the next record; log.lock */
     uv_mutex_t lock; /* guards what follows */
     int64_t min, max;
+    int64_t cold_end;   /* set by recovery: units below were written by an earlier run and not made again */
     int64_t written;    /* units below are in the files, synced */
     int64_t tail_first; /* queue offset of tail[0]; tail_first <= written */
     char *tail;         /* encoded units [tail_first, max) */
@@ -183,7 +184,7 @@ struct store_queue {
     int64_t files_to;       /* io_lock: no file begins at this byte or behind */
     int64_t flushing;       /* io_lock: units below are in the files, perhaps not synced yet */
     struct queue_probe *probe; /* recovery: what loading saw; NULL when it no longer holds */
-    bool damaged;           /* recovery: the files cannot be complete */
+    bool damaged;           /* recovery: the files lack units, or may */
     bool suspect;           /* recovery: the last file was empty, as after a crash, or after a loss */
     uint16_t topic_n;
     char topic[];
@@ -285,9 +286,10 @@ int queue_table_flush_all(struct queue_table *t, struct err *e) HP_MUST_USE;
 /* Opens every queue that has files. All functions here run before any other thread exists. */
 int queue_table_load(struct queue_table *t, bool clean, struct err *e) HP_MUST_USE;
 /* Ends the queue before its first unit that is invalid or points at or behind phys_offset, and
- * before every last unit that record_there() denies; what the files hold behind that becomes zero. */
-int queue_cut_phys(struct store_queue *q, int64_t phys_offset,
-                   bool (*record_there)(struct store_queue *q, const struct queue_unit *u), struct err *e) HP_MUST_USE;
+ * before every last unit that has no record; what the files hold behind that becomes zero. The queue is
+ * `damaged` when the first unit cut off does not name a record of its own at or behind phys_offset: then
+ * what was there is not known. */
+int queue_cut_phys(struct store_queue *q, int64_t phys_offset, struct err *e) HP_MUST_USE;
 /* Ends the queue at `offset` (min <= offset <= max), in memory and on disk. */
 int queue_cut(struct store_queue *q, int64_t offset, struct err *e) HP_MUST_USE;
 /* Drops all units; the queue begins and ends at `offset`. */
@@ -296,6 +298,20 @@ int queue_restart_at(struct store_queue *q, int64_t offset, struct err *e) HP_MU
 int queue_find_min(struct store_queue *q, int64_t log_min, struct err *e) HP_MUST_USE;
 /* Removes the oldest file when min is behind it and it is not the last one. One file at most. */
 int queue_remove_expired(struct store_queue *q, bool *removed, struct err *e) HP_MUST_USE;
+
+/* ---- queue_check.c: units of an earlier run against the log ---- */
+
+/* queue_read for those who act on what the units say: cold ones agree with their records or are made
+ * again from the log; what has no record of its queue reads as blank. Any thread, after recovery. */
+int queue_read_checked(struct store_queue *q, int64_t offset, int n, char *out, struct err *e) HP_MUST_USE;
+int queue_unit_checked(struct store_queue *q, int64_t offset, struct queue_unit *u, struct err *e) HP_MUST_USE;
+/* Is the cold unit at `offset` blank, or exactly what its record makes it? */
+bool queue_unit_agrees(struct store_queue *q, int64_t offset, const struct queue_unit *u);
+/* For one that does not: makes it again from the log, on disk too. May read much of the log. */
+void queue_unit_repair(struct store_queue *q, int64_t offset, struct queue_unit *u);
+/* Is the record at the unit's place one of this queue, of the unit's size? Its queue offset is not
+ * compared: RocketMQ itself may have appended a unit at another place than its record says. */
+bool queue_unit_has_record(struct store_queue *q, const struct queue_unit *u);
 
 /* ---- dispatch.c: from written records to visible units ---- */
 

@@ -51,6 +51,9 @@ struct ledger {
     int64_t flush_interval_ms, flush_thorough_ms, flush_least_bytes;
     int64_t reserved_ms; /* retention */
     int64_t now_ms;      /* wall clock at the fault */
+    uint32_t damaged;    /* 1 + id of the message whose record was damaged: it may be missing; 0: none */
+    bool index_damaged;  /* known: keys may be missing there, but none may lead to another record */
+    int64_t dropped_from; /* recovery reported that it dropped what lies from here on; 0: nothing */
 };
 
 const char *ledger_topic(int32_t topic);
@@ -98,6 +101,7 @@ void observation_free(struct observation *o);
 struct verdict {
     int64_t acked, found, excused; /* excused: acknowledged, lost within the promise */
     int64_t lost, invented, duplicates, gaps, disorder, damaged, unindexed, units;
+    int64_t hidden; /* keys that are missing in an index known to be damaged */
     char first[400]; /* the first thing that is wrong, in words */
 };
 /* True when nothing is wrong. `may_lose`: a fault came before, so what the mode allows to lose may

@@ -57,6 +57,17 @@ static void print_r3(const struct tally *t)
            t->unindexed);
 }
 
+static void print_r4(const struct tally *t)
+{
+    printf("%" N " flips in each of %d kinds of file, %" N " in all, %" N " refused by name, %" N " lost, %" N
+           " invented, %" N " gaps, %" N " disorder, %" N " damaged, %" N
+           " not found by key; known limits: %" N " bytes of log dropped and reported behind a damaged record, %" N
+           " keys hidden by index damage that mqstore verify finds, %" N
+           " config files that parse with another value",
+           t->runs, R4_KINDS, t->faults, t->refused, t->lost, t->invented, t->gaps, t->disorder,
+           t->damaged, t->unindexed, t->dropped, t->hidden, t->changed);
+}
+
 static void print_r5(const struct tally *t)
 {
     printf("%" N " positions, %" N " runs, %" N " faults, %" N " acknowledged, %" N " lost, %" N
@@ -78,12 +89,13 @@ static void print_r6(const struct tally *t)
 static const struct row rows[] = {
     {"R2", "power loss", 30, .run = r2_run, .print = print_r2},
     {"R3", "cut log", 2, .run = r3_run, .print = print_r3},
+    {"R4", "flipped bits", 200, .run = r4_run, .print = print_r4},
     {"R5", "failing calls", 300, .sweep = r5_run, .print = print_r5},
     {"R6", "failing allocations", 2000, .sweep = r6_run, .print = print_r6},
 };
 
 static const char usage[] = 
-    "usage: mqchaos R2|R3|R5|R6 [--count N | --all | --at POSITION] [--seed S]\n";
+    "usage: mqchaos R2|R3|R4|R5|R6 [--count N | --all | --at POSITION] [--seed S]\n";
 
 static int usage_error(const char *what)
 {

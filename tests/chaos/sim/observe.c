@@ -117,12 +117,13 @@ static void observe_runs(struct observation *o, struct store *st, int32_t topic,
                 o->record_n - from);
 }
 
-static void observe_log(struct observation *o, struct store *st, int64_t file_size)
+/* With a damaged record somewhere, what follows it is found byte by byte. */
+static void observe_log(struct observation *o, struct store *st, int64_t file_size, bool damaged)
 {
     for (int64_t at = o->log_min; at < o->log_max;) {
         struct store_view v;
         if (store_view(st, at, 0, &v, NULL)) {
-            at = (at / file_size + 1) * file_size; /* the blank end of a file */
+            at = damaged ? at + 1 : (at / file_size + 1) * file_size; /* the blank end of a file */
             continue;
         }
         struct seen_record *r = add_record(o, v.record);
@@ -206,7 +207,7 @@ void observe(struct observation *o, const struct ledger *l, struct store *st, in
             observe_queue(o, st, topic, queue);
             observe_runs(o, st, topic, queue, from);
         }
-    observe_log(o, st, file_size);
+    observe_log(o, st, file_size, l->damaged != 0);
     if (index)
         observe_index(o, l, st);
     MQ_ASSERT(!buf_error(&o->bytes));

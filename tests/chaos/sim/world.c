@@ -523,6 +523,7 @@ void tally_verdict(struct tally *t, const struct verdict *v)
     t->disorder += v->disorder;
     t->damaged += v->damaged + v->units;
     t->unindexed += v->unindexed;
+    t->hidden += v->hidden;
 }
 
 static void fail_v(struct tally *t, const char *repeat, const char *fmt, va_list ap)

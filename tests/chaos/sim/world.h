@@ -55,9 +55,9 @@ bool world_judge(struct world *w, bool may_lose, struct verdict *v);
 /* Sums of many runs, and how a failure is told. */
 struct tally {
     const char *id; /* "R2" */
-    int64_t runs, positions, cuts, faults, acked, excused, refused, repaired, dropped;
+    int64_t runs, positions, cuts, faults, acked, excused, refused, changed, dropped;
     int64_t found; /* messages read */
-    int64_t lost, invented, gaps, disorder, damaged, unindexed, leaks;
+    int64_t lost, invented, gaps, disorder, damaged, unindexed, hidden, leaks;
     int64_t failures;
     bool quiet;      /* self-test: failures are wanted, not told */
     char first[512]; /* the first failure */

@@ -96,9 +96,24 @@ static void the_read_bit_of_the_forbidden_table_is_honoured(void **state)
     groups_free(g);
 }
 
+static void an_entry_under_another_name_is_damage(void **state)
+{
+    (void)state;
+    json_t *j;
+    struct err e;
+    assert_ok(json_parse(SLICE_LIT("{\"subscriptionGroupTable\":{\"g1\":{\"groupName\":\"g1\"},"
+                                   "\"g3\":{\"groupName\":\"g1\"}}}"), &j, &e), &e);
+    struct groups *g = groups_new(10);
+    assert_code(groups_from_json(g, j, &e), E_CORRUPT, &e);
+    assert_contains(e.text, "group g3");
+    json_decref(j);
+    groups_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_entry_under_another_name_is_damage),
         cmocka_unit_test(a_created_group_has_upstreams_defaults),
         cmocka_unit_test(creating_an_existing_group_changes_nothing),
         cmocka_unit_test(bad_names_bad_numbers_and_one_too_many_are_refused),

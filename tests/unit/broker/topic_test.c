@@ -143,9 +143,27 @@ static void upstreams_files_come_back_as_they_were(void **state)
     }
 }
 
+/* Two entries of one name would also lose one of them, and its memory. */
+static void an_entry_under_another_name_is_damage(void **state)
+{
+    (void)state;
+    json_t *j;
+    struct err e;
+    assert_ok(json_parse(SLICE_LIT("{\"topicConfigTable\":{"
+                                   "\"t1\":{\"topicName\":\"t1\",\"readQueueNums\":1,\"writeQueueNums\":1,\"perm\":6},"
+                                   "\"t3\":{\"topicName\":\"t1\",\"readQueueNums\":1,\"writeQueueNums\":1,\"perm\":6}}}"),
+                         &j, &e), &e);
+    struct topics *t = topics_new(10);
+    assert_code(topics_from_json(t, j, &e), E_CORRUPT, &e);
+    assert_contains(e.text, "topic t3");
+    json_decref(j);
+    topics_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_entry_under_another_name_is_damage),
         cmocka_unit_test(a_new_topic_inherits_queues_up_to_the_template_and_loses_inherit),
         cmocka_unit_test(nothing_inherits_from_a_missing_or_an_ordinary_topic),
         cmocka_unit_test(names_that_leave_the_data_directory_are_refused),

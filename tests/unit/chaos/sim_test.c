@@ -193,6 +193,25 @@ static void an_index_that_misses_or_invents_an_entry_is_found_out(void **state)
     assert_true(scene_judge(&s));
     be64_put(s.o.bytes.p + s.o.answers[i].pos, 1);
     assert_false(scene_judge(&s));
+    assert_int_equal(s.v.unindexed, 2); /* one is missing, another is there */
+    scene_close(&s);
+}
+
+static void an_index_known_to_be_damaged_may_hide_an_entry_but_not_invent_one(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_open(&s);
+    size_t i = 0;
+    while (s.o.answers[i].n != 1)
+        i++;
+    s.w.ledger.index_damaged = true;
+    s.o.answers[i].n = 0;
+    assert_true(scene_judge(&s));
+    assert_int_equal(s.v.hidden, 1);
+    s.o.answers[i].n = 1;
+    be64_put(s.o.bytes.p + s.o.answers[i].pos, 1);
+    assert_false(scene_judge(&s));
     assert_int_equal(s.v.unindexed, 1);
     scene_close(&s);
 }
@@ -318,6 +337,18 @@ static void a_log_that_is_cut_keeps_its_whole_records(void **state)
     assert_true(t.cuts > 0);
 }
 
+static void flipped_bits_are_named_or_repaired_and_never_served(void **state)
+{
+    (void)state;
+    struct tally t = {.id = "R4"};
+    struct rng rng;
+    rng_seed(&rng, ROW_SEED);
+    for (int i = 0; i < 15; i++)
+        r4_run(&t, rng_u64(&rng) >> 16);
+    assert_passed(&t);
+    assert_int_equal(t.faults, 15 * R4_KINDS);
+}
+
 static void failing_calls_lead_to_no_false_acknowledgement(void **state)
 {
     (void)state;
@@ -356,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_message_that_is_there_twice_is_found_out),
         cmocka_unit_test(a_unit_that_is_not_its_records_is_found_out),
         cmocka_unit_test(an_index_that_misses_or_invents_an_entry_is_found_out),
+        cmocka_unit_test(an_index_known_to_be_damaged_may_hide_an_entry_but_not_invent_one),
         cmocka_unit_test(honest_stores_are_acquitted_after_a_power_cut),
         cmocka_unit_test(a_disk_that_lies_about_its_sync_is_found_out),
         cmocka_unit_test(a_store_that_acknowledges_before_its_sync_is_found_out),
@@ -363,6 +395,7 @@ int main(void)
         cmocka_unit_test(the_same_seed_is_the_same_run),
         cmocka_unit_test(power_cuts_at_random_instants_cost_nothing_promised),
         cmocka_unit_test(a_log_that_is_cut_keeps_its_whole_records),
+        cmocka_unit_test(flipped_bits_are_named_or_repaired_and_never_served),
         cmocka_unit_test(failing_calls_lead_to_no_false_acknowledgement),
         cmocka_unit_test(failing_allocations_lead_to_errors_and_no_leak),
     };

@@ -347,7 +347,6 @@ static void torn_units_that_point_into_the_log_are_found_out(void **state)
     fixture_write_file(&f, fixture_path("consumequeue/T/0/%020d", 0), units, n);
     free(units);
     fixture_open(&f);
-    assert_true(f.found.log_max - f.found.verified_bytes > 65536);
     assert_int_equal(fixture_max(&f, "T", 0), 30);
     fixture_verify(&f);
     fixture_fini(&f);
