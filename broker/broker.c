@@ -106,6 +106,7 @@ static int open_store(struct broker *b, struct err *e)
     so.commitlog_file_size = c->commitlog_file_size;
     so.cq_file_size = c->cq_file_size;
     so.flush_mode = c->flush_disk_type == FLUSH_DISK_SYNC ? FLUSH_SYNC : FLUSH_ASYNC;
+    so.page_cache_trust_ms = c->page_cache_trust_ms;
     so.zero_ahead_bytes = (int64_t)c->zero_ahead_mib * 1024 * 1024;
     so.flush_interval_ms = c->flush_interval;
     so.flush_least_pages = c->flush_least_pages;

@@ -28,7 +28,7 @@ struct io_limits {
     bool cut_turns; /* of a lone connection; see is_lone */
 };
 enum {
-    TURN_INPUT = 32 * 1024,       /* bytes of a lone connection, then its results so far leave */
+    TURN_INPUT = 64 * 1024,       /* bytes of a lone connection, then its results so far leave */
     LONE_TURNS = 16,              /* turns without another connection's input that make one lone */
     FRAMES_PER_TURN = 1024,       /* of one connection, then the others have their turn */
     FRAME_RATE_MIN = 8,           /* bytes per millisecond that a slow frame must keep up */

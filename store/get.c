@@ -5,9 +5,10 @@
  * records are not in memory, but not with no_wait, which network loops use. Then it ends where waiting
  * would begin; the caller asks again from a worker when nothing was found before.
  *
- * In memory or not is asked of the system for the stretch of log that this answer may still take, and
- * when some of that is missing, for the record alone: mostly one call for an answer. A page may still
- * be dropped between the question and the write to the socket; that one waits.
+ * In memory or not is asked of the system for a chunk of the log, and the answer is trusted for
+ * pageCacheTrustMillis (store_file.c). When some of the chunk is missing, it is asked for the stretch that this
+ * answer may still take, and then for the record alone. A page may still be dropped between the question
+ * and the write to the socket; that one waits.
  *
  * Happy path of store_get: units come in chunks from the queue, each is offered to match(), its
  * record is looked at (size and magic at that place) and becomes an iovec into the mapping; a record
@@ -154,13 +155,25 @@ static bool full(const struct scan *s, int64_t phys, int32_t size)
            (int64_t)g->bytes + size > (disk ? o->disk_bytes_max : o->transfer_bytes_max);
 }
 
+/* store_file_hot_to with the store's clock and trust. */
+static int64_t hot_to(struct store *st, struct store_file *f, int64_t at, int64_t n, int64_t visible)
+{
+    return store_file_hot_to(f, at, n, visible - f->start, clock_mono(st->clock), st->o.page_cache_trust_ms);
+}
+
 /* May the record be touched? no_wait: only when it is in memory; otherwise it is brought there. E_AGAIN,
  * or the error of the read. */
-static int make_hot(struct scan *s, const struct store_file *f, const struct queue_unit *u, struct err *e)
+static int make_hot(struct scan *s, struct store_file *f, const struct queue_unit *u, struct err *e)
 {
     const int64_t at = u->phys_offset - f->start;
     if (u->phys_offset >= s->hot_from && u->phys_offset + u->size <= s->hot_to)
         return 0;
+    const int64_t known = hot_to(s->st, f, at, u->size, s->visible);
+    if (known > at) {
+        s->hot_from = u->phys_offset;
+        s->hot_to = f->start + known;
+        return 0;
+    }
     int64_t stretch = s->st->o.transfer_bytes_max - (int64_t)s->g->bytes;
     if (stretch > f->size - at)
         stretch = f->size - at;
@@ -407,6 +420,11 @@ int store_units(struct store *st, struct slice topic, int32_t queue_id, int64_t 
 
 /* ---- one record by its place ---- */
 
+static int bring(struct store *st, struct store_file *f, int64_t at, int64_t n, int64_t visible, struct err *e)
+{
+    return hot_to(st, f, at, n, visible) > at ? 0 : store_file_warm(f, at, n, e);
+}
+
 int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store_view *out, struct err *e)
 {
     const int64_t visible = atomic_load_explicit(&st->vis.readable, memory_order_acquire);
@@ -417,7 +435,7 @@ int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store
         return err_set(e, E_NOTFOUND, "no message at physical offset %lld", (long long)phys_offset);
     const int64_t at = phys_offset - f->start;
     const char *record = f->map + at;
-    int rc = at <= f->size - MESSAGE_SIZE_MIN ? store_file_warm(f, at, MESSAGE_SIZE_MIN, e) : 0;
+    int rc = at <= f->size - MESSAGE_SIZE_MIN ? bring(st, f, at, MESSAGE_SIZE_MIN, visible, e) : 0;
     if (rc) {
         store_file_unref(f);
         return rc;
@@ -431,7 +449,7 @@ int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store
         store_file_unref(f);
         return err_set(e, E_CORRUPT, "no record begins at physical offset %lld", (long long)phys_offset);
     }
-    rc = store_file_warm(f, at, stored, e);
+    rc = bring(st, f, at, stored, visible, e);
     if (!rc && phys_offset < st->log.cold_end)
         rc = record_check(st, f, phys_offset, stored, e);
     if (rc) {

@@ -61,6 +61,7 @@ void store_opts_defaults(struct store_opts *o)
         .disk_count_max = 8,
         .disk_bytes_max = 64 * 1024,
         .memory_ratio = 40,
+        .page_cache_trust_ms = 500,
         .filter_scan_bytes = 16000,
         .check_crc_on_recover = true,
         .file_reserved_ms = INT64_C(72) * 3600 * 1000,
@@ -101,6 +102,7 @@ static int check_opts(const struct store_opts *o, struct err *e)
     const struct bound bounds[] = {
         {"mappedFileSizeCommitLog", o->commitlog_file_size, 4096, INT32_MAX},
         {"zeroAheadMegabytes (bytes)", o->zero_ahead_bytes, 0, INT64_C(1) << 40},
+        {"pageCacheTrustMillis", o->page_cache_trust_ms, 0, INT32_MAX},
         {"mappedFileSizeConsumeQueue", o->cq_file_size, CQ_UNIT_SIZE, INT32_MAX - CQ_UNIT_SIZE},
         {"flushIntervalCommitLog", o->flush_interval_ms, 1, INT32_MAX},
         {"flushCommitLogLeastPages", o->flush_least_pages, 0, INT32_MAX},

@@ -63,6 +63,8 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
                                      the youngest part of the log is taken to be in */
     int64_t machine_memory;       /* bytes; 0: the machine's */
     int32_t filter_scan_bytes;    /* maxFilterMessageSize: consume queue bytes scanned per get */
+    int64_t page_cache_trust_ms;  /* pageCacheTrustMillis: how long a part of the log that was in memory is
+                                     taken to be there still; 0 = the system is asked each time */
     bool check_crc_on_recover;    /* checkCRCOnRecover */
     bool force_verify_prop_crc;   /* forceVerifyPropCRC: recovery refuses records without checksum */
     /* retention (retention.c); percentages are of the file system that holds the log or the root */

@@ -8,6 +8,11 @@
  * directory entry, and mapped. From then on writes go through pwritev and cannot meet a full disk;
  * reads go through the mapping and cannot meet a short file.
  *
+ * Whether its bytes are in memory is a system call. Readers of young messages would make one for each
+ * answer, so the answer for a chunk is remembered for a moment (store_file_hot_to): pages are dropped when
+ * memory is short, the longest unused ones first, and hardly one that was there a moment ago. What is
+ * appended to a chunk after the question is younger still.
+ *
  * Failure modes: no space while allocating: the file is removed again and E_NOSPC returned. A file
  * found shorter than it must be (a crash between creation and allocation) is extended with zeros.
  *
@@ -18,6 +23,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { HOT_CHUNK = 1024 * 1024 };
 
 char *path_join(const char *dir, const char *name)
 {
@@ -96,6 +103,11 @@ static struct store_file *file_new(struct fs *fs, const char *dir, int64_t start
     struct store_file *f = calloc(1, sizeof *f + path_n);
     if (!f)
         return NULL;
+    f->asked = calloc((size_t)(size / HOT_CHUNK + 1), sizeof *f->asked);
+    if (!f->asked) {
+        free(f);
+        return NULL;
+    }
     f->fs = fs;
     f->start = start;
     f->size = size;
@@ -111,6 +123,7 @@ static void file_free(struct store_file *f)
     if (f->f)
         f->fs->close(f->f);
     free(f->checked);
+    free(f->asked);
     free(f);
 }
 
@@ -196,6 +209,34 @@ int store_file_cut(struct store_file *f, int64_t used, struct err *e)
     if (!rc)
         rc = f->fs->sync(f->f, e);
     return rc ? rc : file_map(f, e);
+}
+
+/* asked[]: 0 never, otherwise the time (from 1) of the question, negative when something was missing. */
+static bool chunk_is_hot(struct store_file *f, int64_t chunk, int64_t written, int64_t now_ms, int64_t trust_ms)
+{
+    const int64_t asked = atomic_load_explicit(&f->asked[chunk], memory_order_relaxed);
+    const int64_t age = now_ms + 1 - (asked < 0 ? -asked : asked);
+    if (asked && age >= 0 && age < trust_ms)
+        return asked > 0;
+    const int64_t from = chunk * HOT_CHUNK, left = written - from;
+    const bool hot = store_file_is_hot(f, from, left < HOT_CHUNK ? left : HOT_CHUNK);
+    atomic_store_explicit(&f->asked[chunk], hot ? now_ms + 1 : -(now_ms + 1), memory_order_relaxed);
+    return hot;
+}
+
+int64_t store_file_hot_to(struct store_file *f, int64_t at, int64_t n, int64_t written, int64_t now_ms,
+                          int64_t trust_ms)
+{
+    if (written > f->size)
+        written = f->size;
+    if (!trust_ms || n > written - at)
+        return at;
+    int64_t to = at;
+    while (to < at + n && chunk_is_hot(f, to / HOT_CHUNK, written, now_ms, trust_ms))
+        to = (to / HOT_CHUNK + 1) * HOT_CHUNK;
+    if (to < at + n)
+        return at;
+    return to < written ? to : written;
 }
 
 bool store_file_is_hot(const struct store_file *f, int64_t at, int64_t n)

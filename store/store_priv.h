@@ -29,6 +29,7 @@ struct store_file {
     int64_t start, size;
     int64_t last_ts; /* store time of its last record; 0 until the cleaner looked it up */
     unsigned char *_Atomic checked; /* a bit for each record of an earlier run that was found whole */
+    _Atomic int64_t *asked; /* for each HOT_CHUNK: when and with what answer is_hot was last asked; store_file.c */
     atomic_int refs;
     char path[];
 };
@@ -40,7 +41,11 @@ int store_file_load(struct fs *fs, const char *dir, int64_t start, int64_t size,
                     struct store_file **out, struct err *e) HP_MUST_USE;
 /* Zeros everything from `used` on, on disk. Only before anybody else holds the file. */
 int store_file_cut(struct store_file *f, int64_t used, struct err *e) HP_MUST_USE;
-/* Is [at, at + n) of the file in memory? */
+/* How far from `at` on the file is in memory; `at` when that is not known for [at, at + n). Chunks are asked about
+ * as a whole, up to `written`, and their answer is trusted for trust_ms; 0: nothing is known. Any thread. */
+int64_t store_file_hot_to(struct store_file *f, int64_t at, int64_t n, int64_t written, int64_t now_ms,
+                          int64_t trust_ms);
+/* Is [at, at + n) of the file in memory? Asks the system. */
 bool store_file_is_hot(const struct store_file *f, int64_t at, int64_t n);
 /* Brings it there, by reading: a mapping that is not in memory would answer a disk error with a signal. */
 int store_file_warm(const struct store_file *f, int64_t at, int64_t n, struct err *e) HP_MUST_USE;

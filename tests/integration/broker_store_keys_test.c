@@ -401,6 +401,16 @@ static void pulls_two(void)
     assert_int_equal(pulled(32), 2);
 }
 
+static void memory_is_asked_about_for_each_pull(void)
+{
+    send_small(1);
+    assert_int_equal(pulled(32), 1);
+    const uint64_t asked = fs_fault_calls(&t.fault, FS_OP_RESIDENT);
+    assert_int_equal(pulled(32), 1);
+    if (fs_fault_calls(&t.fault, FS_OP_RESIDENT) <= asked)
+        fail_msg("the second pull did not ask");
+}
+
 static void pulls_eight(void)
 {
     send_small(12);
@@ -466,6 +476,7 @@ static const struct row rows[] = {
     {"maxTransferCountOnMessageInDisk", "2", "accessMessageInMemoryMaxRatio=0\n", pulls_two, 0},
     {"maxTransferBytesOnMessageInDisk", "1024", "accessMessageInMemoryMaxRatio=0\n", pulls_what_fits, 0},
     {"accessMessageInMemoryMaxRatio", "0", "", pulls_eight, 0},
+    {"pageCacheTrustMillis", "0", "messageIndexEnable=false\n", memory_is_asked_about_for_each_pull, 0},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 

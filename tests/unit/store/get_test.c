@@ -147,6 +147,7 @@ static void a_get_that_must_not_wait_ends_where_the_disk_begins(void **state)
     struct store_fixture f;
     struct store_got g;
     fixture_init(&f, FLUSH_ASYNC);
+    f.o.page_cache_trust_ms = 0;
     fixture_open(&f);
     fixture_put_many(&f, "T", 0, 10, 50);
     get_now(&f, 0, &g);
@@ -174,6 +175,89 @@ static void a_get_that_must_not_wait_ends_where_the_disk_begins(void **state)
     assert_false(g.cold);
     assert_int_equal(fs_fault_calls(&f.fault, FS_OP_READ), reads + 8);
     store_got_release(&g);
+    fixture_fini(&f);
+}
+
+static int now_msgs(struct store_fixture *f, bool *cold)
+{
+    struct store_got g;
+    get_now(f, 0, &g);
+    *cold = g.cold;
+    store_got_release(&g);
+    return g.msg_n;
+}
+
+static void what_was_in_memory_is_trusted_to_be_there_for_a_moment(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct store_view v;
+    struct err e;
+    bool cold;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 10, 50);
+    assert_int_equal(now_msgs(&f, &cold), 10);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_RESIDENT), 1);
+    /* From now on nothing is; what comes later is younger than the answer and in memory, too. */
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_RESIDENT, .for_ever = true, .error = E_AGAIN});
+    fixture_put_many(&f, "T", 0, 10, 50);
+    clock_fake_advance(&f.clock, f.o.page_cache_trust_ms - 1);
+    assert_int_equal(now_msgs(&f, &cold), 20);
+    assert_false(cold);
+    const uint64_t reads = fs_fault_calls(&f.fault, FS_OP_READ);
+    assert_ok(store_view(f.st, 0, 0, &v, &e), &e);
+    store_view_release(&v);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_READ), reads);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_RESIDENT), 1);
+    clock_fake_advance(&f.clock, 1);
+    assert_int_equal(now_msgs(&f, &cold), 0);
+    assert_true(cold);
+    assert_ok(store_view(f.st, 0, 0, &v, &e), &e);
+    store_view_release(&v);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_READ), reads + 2); /* its head, the whole */
+    fixture_fini(&f);
+}
+
+static void a_chunk_of_which_some_is_missing_is_asked_about_in_smaller_parts(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    bool cold;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 10, 50);
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_RESIDENT, .nth = 1, .error = E_AGAIN});
+    assert_int_equal(now_msgs(&f, &cold), 10);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_RESIDENT), 2); /* the chunk, what the answer may take */
+    assert_int_equal(now_msgs(&f, &cold), 10);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_RESIDENT), 3); /* that the chunk is not all there is known */
+    clock_fake_advance(&f.clock, f.o.page_cache_trust_ms);
+    assert_int_equal(now_msgs(&f, &cold), 10);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_RESIDENT), 4); /* now it is */
+    assert_int_equal(now_msgs(&f, &cold), 10);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_RESIDENT), 4);
+    fixture_fini(&f);
+}
+
+static void records_across_chunks_are_asked_about_on_both_sides(void **state)
+{
+    (void)state;
+    enum { BODY = 100 * 1000, RECORDS = 25, CHUNKS = 3 };
+    struct store_fixture f;
+    bool cold;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.commitlog_file_size = 4 * 1024 * 1024;
+    f.o.transfer_bytes_max = 4 * 1024 * 1024;
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, RECORDS, BODY);
+    assert_int_equal(now_msgs(&f, &cold), RECORDS);
+    assert_int_equal(fs_fault_calls(&f.fault, FS_OP_RESIDENT), CHUNKS);
+    /* The second chunk is gone, and every smaller part that is asked about: the records before it are left. */
+    clock_fake_advance(&f.clock, f.o.page_cache_trust_ms);
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_RESIDENT, .nth = 2, .for_ever = true, .error = E_AGAIN});
+    assert_int_equal(now_msgs(&f, &cold), 1024 * 1024 / (BODY + 91));
+    assert_true(cold);
     fixture_fini(&f);
 }
 
@@ -569,6 +653,9 @@ int main(void)
         cmocka_unit_test(a_get_is_capped_by_count_and_bytes_but_gives_at_least_one),
         cmocka_unit_test(what_is_far_behind_has_caps_of_its_own_and_suggests_a_slave),
         cmocka_unit_test(a_get_that_must_not_wait_ends_where_the_disk_begins),
+        cmocka_unit_test(what_was_in_memory_is_trusted_to_be_there_for_a_moment),
+        cmocka_unit_test(a_chunk_of_which_some_is_missing_is_asked_about_in_smaller_parts),
+        cmocka_unit_test(records_across_chunks_are_asked_about_on_both_sides),
         cmocka_unit_test(units_that_are_only_on_disk_are_cold_too),
         cmocka_unit_test(a_cold_record_that_cannot_be_read_is_asked_for_again),
         cmocka_unit_test(neighbours_in_the_log_come_as_one_iovec_into_the_mapping),
