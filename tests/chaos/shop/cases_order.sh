@@ -72,13 +72,18 @@ order_errors() {
     place abort_fails_after_its_write 2 409
     failpoint order 'order.stock.after=error*1;mq.end=error*1'
     place the_END_of_an_abort_is_lost 2 409
-    # The answer of the first commit is lost: nobody knows, the check-back settles it. An acknowledgement that
-    # comes for an earlier order may be the commit that meets the fault; then this order goes through.
-    order_error db.commit.cut '1|2|3' '201|202'
+    # An acknowledgement of an earlier order's cancellation is a commit, too, and must not meet the fault.
+    no_order_is_open
+    # The answer of the first commit is lost: nobody knows, the check-back settles it.
+    order_error db.commit.cut '2|3' 202
     order_error db.commit.before 1 201
+    no_order_is_open
     failpoint order 'db.commit.cut=error*1,after(1)'
-    place the_answer_to_the_confirming_commit_is_lost '1|2|3' '201|202'
-    failpoint order db.commit.cut=off
+    place the_answer_to_the_confirming_commit_is_lost 1 201
+}
+no_order_is_open() {
+    until_sql 30 "SELECT NOT EXISTS (SELECT FROM ord.trade_order WHERE order_status IN (0, 5))" ||
+        bad orders_come_to_an_end "an order is still open after 30 s"
 }
 
 check_back_fails() {
