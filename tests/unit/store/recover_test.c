@@ -128,12 +128,7 @@ static void any_flipped_byte_of_the_last_body_drops_that_record_only(void **stat
         fixture_open(&f);
         fixture_put_many(&f, "T", 0, 5, 50);
         fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-        char *log;
-        size_t n;
-        fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
-        log[4 * RECORD + at] ^= 0x40;
-        fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
-        free(log);
+        fixture_flip(&f, fixture_path("commitlog/%020d", 0), 4 * RECORD + at, 0x40);
         fixture_open(&f);
         assert_int_equal(fixture_max(&f, "T", 0), 4);
         assert_true(f.found.dropped_bytes > 0 && f.found.dropped_bytes <= RECORD);
@@ -173,12 +168,7 @@ static void what_was_dropped_once_cannot_come_back(void **state)
     fixture_open(&f);
     fixture_put_many(&f, "T", 0, 20, 50);
     fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-    char *log;
-    size_t n;
-    fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
-    log[10 * RECORD + 90] ^= 1; /* the eleventh is torn, nine whole ones follow */
-    fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
-    free(log);
+    fixture_flip(&f, fixture_path("commitlog/%020d", 0), 10 * RECORD + 90, 1); /* the eleventh is torn, nine whole ones follow */
     fixture_open(&f);
     assert_int_equal(fixture_max(&f, "T", 0), 10);
     assert_int_equal(f.found.dropped_bytes > 9 * RECORD, true);
@@ -514,18 +504,12 @@ static void damage_in_front_of_synced_files_is_not_dropped_silently(void **state
     }
     fixture_steps(&f);
     fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-    char *log;
-    size_t n;
-    fixture_read_file(&f, fixture_path("commitlog/%020d", 65536), &log, &n);
-    log[5 * 4092 + 200] ^= 1;
-    fixture_write_file(&f, fixture_path("commitlog/%020d", 65536), log, n);
+    fixture_flip(&f, fixture_path("commitlog/%020d", 65536), 5 * 4092 + 200, 1);
     struct err e = {0};
     assert_code(fixture_try_open(&f, &e), E_CORRUPT, &e);
     assert_contains(e.text, "00000000000000065536");
     assert_contains(e.text, "20460");
-    log[5 * 4092 + 200] ^= 1;
-    fixture_write_file(&f, fixture_path("commitlog/%020d", 65536), log, n);
-    free(log);
+    fixture_flip(&f, fixture_path("commitlog/%020d", 65536), 5 * 4092 + 200, 1);
     fixture_open(&f);
     fixture_verify(&f);
     fixture_fini(&f);
@@ -901,12 +885,7 @@ static void a_flipped_bit_in_the_properties_drops_the_record(void **state)
         fixture_open(&f);
         put_sealed(&f, 4, true);
         fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-        char *log;
-        size_t n;
-        fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
-        log[3 * SEALED + at] ^= 0x01;
-        fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
-        free(log);
+        fixture_flip(&f, fixture_path("commitlog/%020d", 0), 3 * SEALED + at, 0x01);
         fixture_open(&f);
         assert_int_equal(fixture_max(&f, "T", 0), 3);
         fixture_fini(&f);
