@@ -515,6 +515,63 @@ static void damage_in_front_of_synced_files_is_not_dropped_silently(void **state
     fixture_fini(&f);
 }
 
+/* One file, its records 10 ms apart; synced up to the record `synced_n`. Then record `hit` is damaged. */
+static void flip_in_the_only_file(struct store_fixture *f, int synced_n, int n, int hit)
+{
+    fixture_init(f, FLUSH_ASYNC);
+    f->o.flush_thorough_ms = 0;
+    fixture_open(f);
+    for (int i = 0; i < n; i++) {
+        fixture_put_many(f, "T", 0, 1, 2000);
+        clock_fake_advance(&f->clock, 10);
+        if (i < synced_n)
+            fixture_steps(f);
+    }
+    fixture_crash(f, NULL, FS_SIM_KEEP_ALL);
+    char *log;
+    size_t n_bytes;
+    fixture_read_file(f, fixture_path("commitlog/%020d", 0), &log, &n_bytes);
+    const size_t record = be32_get(log);
+    log[(size_t)hit * record + 200] ^= 1;
+    fixture_write_file(f, fixture_path("commitlog/%020d", 0), log, n_bytes);
+    free(log);
+}
+
+static void damage_in_front_of_synced_records_of_its_file_is_not_dropped_silently(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    for (int hit = 0; hit < N; hit++) {
+        struct store_fixture f;
+        struct err e = {0};
+        flip_in_the_only_file(&f, N, N, hit);
+        const int rc = fixture_try_open(&f, &e);
+        if (hit < N - 2) { /* nothing behind the last but one is older than the last sync */
+            assert_code(rc, E_CORRUPT, &e);
+            assert_contains(e.text, "commitlog/00000000000000000000: damaged at byte");
+            assert_contains(e.text, "mqstore repair");
+        } else {
+            assert_ok(rc, &e);
+            fixture_close(&f);
+        }
+        fixture_fini(&f);
+    }
+}
+
+static void records_that_were_not_synced_are_no_reason_to_refuse_a_torn_log(void **state)
+{
+    (void)state;
+    enum { SYNCED = 5, N = 12 };
+    for (int hit = SYNCED; hit < N; hit++) {
+        struct store_fixture f;
+        flip_in_the_only_file(&f, SYNCED, N, hit);
+        fixture_open(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), hit);
+        assert_true(f.found.dropped_bytes > 0);
+        fixture_fini(&f);
+    }
+}
+
 static void a_record_with_an_illegal_topic_makes_no_directory(void **state)
 {
     (void)state;
@@ -943,6 +1000,8 @@ int main(void)
         cmocka_unit_test(a_wrong_log_file_size_is_explained),
         cmocka_unit_test(a_missing_log_file_is_explained),
         cmocka_unit_test(damage_in_front_of_synced_files_is_not_dropped_silently),
+        cmocka_unit_test(damage_in_front_of_synced_records_of_its_file_is_not_dropped_silently),
+        cmocka_unit_test(records_that_were_not_synced_are_no_reason_to_refuse_a_torn_log),
         cmocka_unit_test(a_record_with_an_illegal_topic_makes_no_directory),
         cmocka_unit_test(a_store_opens_on_a_full_disk_and_writes_its_queues_later),
         cmocka_unit_test(a_garbled_checkpoint_only_costs_time),
