@@ -278,6 +278,43 @@ static void a_missing_queue_file_in_the_middle_is_rebuilt(void **state)
     fixture_fini(&f);
 }
 
+/* Files among the queues that we never made: a note of the operator, a copy under another name. */
+static void what_has_no_name_of_ours_is_left_alone(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"/store/consumequeue/notes", "/store/consumequeue/T/7",
+                                        "/store/consumequeue/T/00/00000000000000001000",
+                                        "/store/consumequeue/T/+0/00000000000000000000",
+                                        "/store/commitlog/00000000000000000000.copy", "/store/index/notes"};
+    struct store_fixture f;
+    struct err e;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 120, 100);
+    fixture_close(&f);
+    assert_ok(fs_mkdirs(f.o.fs, "/store/consumequeue/T/00", &e), &e);
+    assert_ok(fs_mkdirs(f.o.fs, "/store/consumequeue/T/+0", &e), &e);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        fixture_write_file(&f, files[i], "0123456789", 10);
+    for (int round = 0; round < 2; round++) {
+        fixture_open(&f);
+        fixture_verify(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), 120);
+        if (round)
+            fixture_close(&f);
+        else
+            fixture_kill(&f);
+    }
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *text;
+        size_t n;
+        fixture_read_file(&f, files[i], &text, &n);
+        assert_int_equal(n, 10);
+        free(text);
+    }
+    fixture_fini(&f);
+}
+
 static void units_that_point_behind_the_log_are_removed(void **state)
 {
     (void)state;
@@ -991,6 +1028,7 @@ int main(void)
         cmocka_unit_test(an_empty_or_short_last_queue_file_is_repaired),
         cmocka_unit_test(lost_consume_queues_are_rebuilt),
         cmocka_unit_test(a_missing_queue_file_in_the_middle_is_rebuilt),
+        cmocka_unit_test(what_has_no_name_of_ours_is_left_alone),
         cmocka_unit_test(units_that_point_behind_the_log_are_removed),
         cmocka_unit_test(torn_units_that_point_into_the_log_are_found_out),
         cmocka_unit_test(what_recovery_shows_is_on_disk),
