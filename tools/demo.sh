@@ -90,6 +90,7 @@ outcome=
 play() {
     start_everything
     scenario
+    invariants
     summary
     say "logs  $S_DIR/log"
     say "data  $S_DIR/postgres (PostgreSQL), $S_DIR/store (broker)"

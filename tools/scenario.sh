@@ -3,6 +3,7 @@
 # after each. ./run demo plays it with processes of this machine, ./run compose with containers.
 #
 #   scenario          plays all steps; a mistake in a step ends it early
+#   invariants        a step of its own: the audit
 #   summary           the table of steps; `failures` is 0 if everything held
 #
 # Whoever sources it has started the shop, and provides tools/ask.sh with what that expects, and
@@ -331,5 +332,4 @@ scenario() {
     order_service_killed
     broker_killed
     the_deadline_passes
-    invariants
 }

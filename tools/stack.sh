@@ -28,8 +28,6 @@ declare -A EXTRA=() # further options of a service, by name
 
 # --- ports ---
 
-port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
 choose_namesrv_port() { # WANTED
     local port=$1
     while port_taken "$port"; do port=$((port + 1)); done
