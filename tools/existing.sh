@@ -3,8 +3,8 @@
 # stack.sh; nothing of somebody else's is started, stopped or changed unless it says so here.
 #
 #   existing_rocketmq ADDRESS CLUSTER   refuses when a shop runs there; makes the shop's topics and groups where
-#                                       they are missing. Sets NAMESRV, and DELAY_LEVELS and PATIENCE_S as the
-#                                       brokers are set
+#                                       they are missing. Sets NAMESRV and FOREIGN_BROKER, and DELAY_LEVELS and
+#                                       PATIENCE_S as the brokers are set
 #   existing_postgres DSN               refuses a database that is not empty and a server that has the shop's
 #                                       roles; makes schema, roles and demonstration data. Sets OWNER_DSN,
 #                                       AUDIT_DSN; services log in with passwords of this run
@@ -38,7 +38,7 @@ level_seconds() {
 
 existing_rocketmq() { # ADDRESS CLUSTER
     local check status=0
-    NAMESRV=$1
+    NAMESRV=$1 FOREIGN_BROKER=1
     "$S_BIN/shopctl" cluster --namesrv "$1" --cluster "$2" --create --idle >"$S_DIR/log/cluster.out" \
         2>"$S_DIR/log/cluster.log" || status=$?
     case $status in
@@ -107,20 +107,28 @@ check_postgres() {
         die "this server has roles of a shop already ($found): the demonstration would have to change their passwords. Use a server without them"
 }
 
-existing_postgres() { # DSN
-    local role sql
-    connect_postgres "$1"
-    check_postgres
+make_schema() {
     SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" schema --dir "$ROOT/apps/schema" >>"$S_DIR/log/schema.log" 2>&1 &&
-        SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" seed --file "$ROOT/apps/schema/seed_demo.sql" >>"$S_DIR/log/schema.log" 2>&1 ||
-        die "the schema could not be created in $DATABASE: $(tail -1 "$S_DIR/log/schema.log")"
-    ROLE_PASSWORD=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-    sql="COMMENT ON SCHEMA kit IS '$MARK';"
-    for role in $SHOP_ROLES; do
+        SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" seed --file "$ROOT/apps/schema/seed_demo.sql" >>"$S_DIR/log/schema.log" 2>&1
+}
+
+# Marks the roles that are there, also when making the schema stopped half-way: --clean removes what is marked.
+mark_roles() {
+    local role sql=''
+    for role in $(as_owner -c "SELECT rolname FROM pg_roles WHERE rolname IN ($(quoted "$SHOP_ROLES"))"); do
         sql+="ALTER ROLE $role PASSWORD '$ROLE_PASSWORD'; COMMENT ON ROLE $role IS '$MARK';"
     done
-    as_owner -1 <<<"$sql" ||
-        die "the roles of the shop could not be given passwords: $(tail -1 "$S_DIR/log/schema.log")"
+    as_owner -1 <<<"$sql"
+}
+
+existing_postgres() { # DSN
+    local made=1
+    connect_postgres "$1"
+    check_postgres
+    ROLE_PASSWORD=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    as_owner -c 'CREATE SCHEMA kit' -c "COMMENT ON SCHEMA kit IS '$MARK'" && make_schema || made=
+    mark_roles && [ -n "$made" ] ||
+        die "the shop's schemas could not be made in $DATABASE: $(tail -1 "$S_DIR/log/schema.log"). ./run demo --dsn DSN --clean removes what was made"
     AUDIT_DSN=$(role_dsn shop_auditor)
 }
 

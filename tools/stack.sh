@@ -21,7 +21,6 @@ STACK_SERVICES="order stock coupon user payment paylog thirdpay"
 SIGN_KEY=${SIGN_KEY:-demonstration-key-of-thirdpay}
 # One participant call, life of a pending order, silence before the broker asks (milliseconds, ms, s).
 : "${RPC_MS:=500}" "${SAGA_MS:=5000}" "${IMMUNITY_S:=6}"
-: "${PATIENCE_S:=0}" # added to every wait: what brokers that are not ours take longer
 # An order may be paid for so long; what is late is sent again after so long (ms).
 : "${PAY_DEADLINE_MS:=600000}" "${DRIVE_MS:=4000}"
 # Retries of a consumer begin with the third level; the order service arms its timers by the same list.
@@ -29,8 +28,6 @@ DELAY_LEVELS='1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m'
 declare -A EXTRA=() # further options of a service, by name
 
 # --- ports ---
-
-port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 choose_namesrv_port() { # WANTED
     local port=$1
@@ -229,47 +226,12 @@ stack_down() {
     [ -z "$pg" ]
 }
 
-# --- looking and asking ---
+# --- what tools/ask.sh and tools/scenario.sh expect of whoever started the shop ---
 
 ctl() { SHOP_DSN=$AUDIT_DSN "$S_BIN/shopctl" "$@"; }
-
 sql() { psql "$AUDIT_DSN" -XAtqc "$1"; } # QUERY: reads as the auditor
+address_for_ctl() { printf '%s' "${URL[$1]}"; } # NAME: a base URL as shopctl reaches it
+describe() { printf 'process %s' "${PID[$1]}"; } # NAME
+broker_recovery() { sed -n 's/^ *recovery *//p' "$S_DIR/log/mqbroker.out"; }
 
-# until_sql SECONDS QUERY: until it answers t.
-until_sql() {
-    local end=$((SECONDS + $1 + PATIENCE_S))
-    while [ "$(sql "$2")" != t ]; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.05
-    done
-}
-
-new_key() { cat /proc/sys/kernel/random/uuid; }
-
-# http METHOD URL [JSON] [KEY]: sets STATUS (000: no answer) and BODY; always succeeds.
-http() {
-    local out
-    out=$(curl -sS -m 30 --noproxy '*' -X "$1" -w '\n%{http_code}' ${3:+-H 'Content-Type: application/json' -d "$3"} \
-        ${4:+-H "Idempotency-Key: $4"} "$2" 2>/dev/null) || true
-    STATUS=${out##*$'\n'}
-    BODY=${out%$'\n'*}
-    STATUS=${STATUS:-000}
-}
-
-# member NAME: the text or number of that name in BODY.
-member() { sed -nE "s/.*\"$1\": *\"?([^\",}]*)\"?.*/\1/p" <<<"$BODY" | head -1; }
-
-failpoint() { http POST "${URL[$1-internal]}/admin/failpoints" "{\"spec\":\"$2\"}"; } # SERVICE SPEC
-
-# order_json USER ITEMS(goods:qty:price ...) WALLET [COUPON]: a request whose
-# amounts fit; sets REQUEST.
-order_json() {
-    local items='' goods=0 item id qty price fee=0
-    for item in $2; do
-        IFS=: read -r id qty price <<<"$item"
-        items+="${items:+,}{\"goods_id\":\"$id\",\"qty\":$qty,\"goods_price\":$price}"
-        goods=$((goods + qty * price))
-    done
-    [ "$goods" -gt 10000 ] || fee=1000
-    REQUEST="{\"user_id\":\"$1\",\"items\":[$items],\"money_paid\":$3,\"shipping_fee\":$fee,\"order_amount\":$((goods + fee)),\"address\":\"1 Main Street\",\"consignee\":\"A. Buyer\"${4:+,\"coupon_id\":\"$4\"}}"
-}
+. "$ROOT/tools/ask.sh"
