@@ -154,7 +154,7 @@ static int remove_files_from(struct store_queue *q, int64_t first_start, struct 
     char *dir = queue_dir(q);
     int64_t *starts = NULL;
     int n = 0;
-    int rc = dir ? starts_list(t->fs, dir, &starts, &n, e) : err_set(e, E_NOMEM, "cut consume queue");
+    int rc = dir ? numbers_list(t->fs, dir, file_name_parse, &starts, &n, e) : err_set(e, E_NOMEM, "cut consume queue");
     if (!rc && n && starts[n - 1] >= first_start)
         queue_fds_close(q);
     for (int i = n; i-- > 0 && !rc && starts[i] >= first_start;) {
@@ -464,7 +464,7 @@ static int judge_files(struct queue_table *t, const char *dir, bool clean, struc
 {
     int64_t *starts;
     int n;
-    int rc = starts_list(t->fs, dir, &starts, &n, e);
+    int rc = numbers_list(t->fs, dir, file_name_parse, &starts, &n, e);
     if (rc)
         return rc;
     bool stop = false;
