@@ -3,18 +3,20 @@
 # PostgreSQL, name server, broker and all services. Prints one line a case and a summary; exit status 0 only if
 # every case held. shop.sh --groups lists the groups.
 #   DIR      folder of the programs, built with failpoints [build/release/bin]
-#   GROUP    of the cases in tests/chaos/shop/; none: all of them
+#   GROUP    of the cases in tests/chaos/shop/, or a single defect of the naive design: D1 to D14; none: all groups
 #   --check-usage      only says what is wrong with the arguments
 #   HALFPENNY_KEEP=1   keeps the directory with logs and data
 set -uo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 . "$ROOT/tools/lib.sh"
 
-# refund_refused leaves something behind on purpose; it comes after the end.
+# The last ones leave something behind on purpose; they come when all else is at rest and judged.
 ALL_GROUPS="refusals order_errors order_crashes check_back_fails frozen_orders two_instances participants payments
-    provider_fails refunds user_cancels timers sweeper poison layers_off commits_cut postgres_crashes postgres_locks
+    provider_fails refunds user_cancels timers sweeper poison layers_off layers_needed commits_cut postgres_crashes postgres_locks
     postgres_is_read_only name_server_is_away broker_kills broker_is_away"
-every="$(tr -s ' \n' ' ' <<<"$ALL_GROUPS")refund_refused"
+AT_REST="refund_refused naive"
+DEFECTS=$(sed -nE 's/^DEFECT\((D[0-9]+)_.*/\1/p' "$ROOT/apps/common/defects.def" | tr '\n' ' ')
+every="$(tr -s ' \n' ' ' <<<"$ALL_GROUPS")$AT_REST"
 
 bin=$ROOT/build/release/bin
 check_only=
@@ -34,15 +36,15 @@ case ${1:-} in
     ;;
 esac
 groups=("$@")
-[ ${#groups[@]} -gt 0 ] || read -r -d '' -a groups <<<"$ALL_GROUPS"
+[ ${#groups[@]} -gt 0 ] || read -r -a groups <<<"$every"
 for group in "${groups[@]}"; do
-    [[ " $every " == *" $group "* ]] || die "no group is called $group; there are: $every"
+    [[ " $every $DEFECTS" == *" $group "* ]] || die "no group is called $group; there are: $every"
 done
 [ -z "$check_only" ] || exit 0
 
 RPC_MS=600 SAGA_MS=5600 IMMUNITY_S=6
 . "$ROOT/tools/stack.sh"
-for file in lib cases_order cases_payment cases_cancel cases_broker; do . "$ROOT/tests/chaos/shop/$file.sh"; done
+for file in lib cases_order cases_payment cases_cancel cases_layers cases_broker cases_naive; do . "$ROOT/tests/chaos/shop/$file.sh"; done
 
 S_DIR=
 cleanup() {
@@ -73,10 +75,14 @@ stack_start mqnamesrv
 stack_start mqbroker
 stack_services
 
-for group in "${groups[@]}"; do [ "$group" = refund_refused ] || run_group "$group"; done
+at_rest=()
+for group in "${groups[@]}"; do
+    if [[ " $AT_REST $DEFECTS" == *" $group "* ]]; then at_rest+=("$group"); else run_group "$group"; fi
+done
 begun=$SECONDS
-finish_cases 90
+[ ${#names[@]} -eq 0 ] || finish_cases 90
 say "# coming to rest: $((SECONDS - begun)) s"
-[[ " ${groups[*]} " != *" refund_refused "* && $# -gt 0 ]] || run_group refund_refused
+for group in "${at_rest[@]}"; do run_group "$group"; done
+judge no_sanitizer_reports "$(cat "$S_DIR"/log/*.log | grep -cE 'Sanitizer|runtime error')" 0
 say "$judged cases held, $failed failed"
 [ "$failed" -eq 0 ]
