@@ -3,10 +3,11 @@
 # it (tools/stack.sh, tools/compose.sh), who provides
 #   sql QUERY     reads as the auditor, prints rows unadorned
 #   URL[NAME], URL[NAME-internal]   base URLs of the services, as this machine reaches them
+#   PATIENCE_S    added to every wait; unset: nothing. Brokers of somebody else may be slower in what they do later
 
 # until_sql SECONDS QUERY: until it answers t.
 until_sql() {
-    local end=$((SECONDS + $1))
+    local end=$((SECONDS + $1 + ${PATIENCE_S:-0}))
     while [ "$(sql "$2")" != t ]; do
         [ "$SECONDS" -lt "$end" ] || return 1
         sleep 0.05

@@ -108,7 +108,16 @@ sql() { # QUERY
     PGPASSWORD=$PASSWORD_AUDITOR docker exec -e PGPASSWORD "${ID[postgres]}" \
         psql -h localhost -U shop_auditor -d shop -XAtqc "$1"
 }
-ctl() { "${COMPOSE[@]}" run --rm -T --no-deps shopctl "$@" 2>>"$S_DIR/log/shopctl.log" </dev/null; }
+# The audit as docker-compose.yml tells the operator to run it; the many small ones in a container that runs already.
+ctl() {
+    case $1 in
+    audit) "${COMPOSE[@]}" run --rm -T --no-deps shopctl "$@" 2>>"$S_DIR/log/shopctl.log" </dev/null ;;
+    *)
+        PGPASSWORD=$PASSWORD_AUDITOR SHOP_DSN="host=postgres dbname=shop user=shop_auditor" \
+            docker exec -e PGPASSWORD -e SHOP_DSN "${ID[thirdpay]}" shopctl "$@"
+        ;;
+    esac
+}
 address_for_ctl() {
     case $1 in
     *-internal) printf 'http://%s:8081' "${1%-internal}" ;;
@@ -136,7 +145,7 @@ start_everything() {
     choose_passwords
     find_base
     tell "building the images; $S_DIR/log/build.log grows meanwhile"
-    logged build "${COMPOSE[@]}" build
+    logged build "${COMPOSE[@]}" --profile tools build
     docker image ls --filter "reference=$PROJECT*" --format '{{.Repository}} {{.Size}}' | sort |
         awk '{ printf "%-32s %s\n", $1, $2 }' | indent
     logged up "${COMPOSE[@]}" up -d

@@ -1,21 +1,41 @@
 #!/usr/bin/env bash
-# demo.sh [--keep]: starts the whole system in a directory of its own, plays the shop's scenario and
-# prints the invariants. Called by ./run demo, which builds first. Exit status 0 only if everything held.
+# demo.sh [--keep] [--namesrv ADDRESS [--cluster NAME]] [--dsn DSN [--clean]]: starts the whole system in a
+# directory of its own, plays the shop's scenario and prints the invariants. Called by ./run demo, which
+# builds first. Exit status 0 only if everything held.
+#   --keep      leaves it running
+#   --namesrv   uses a RocketMQ cluster that exists: host:port;host:port of its name servers. The steps that
+#               kill the broker are left out
+#   --cluster   its name [DefaultCluster]
+#   --dsn       uses a PostgreSQL that exists: an empty database, a login that may create schemas and roles;
+#               what was made there is removed at the end, unless --keep or something failed
+#   --clean     only removes what such a run left in the database
 #   HALFPENNY_BIN   folder of the programs [build/bin]
 #   TMPDIR          where the directory is made [/tmp]; PostgreSQL's user must be able to enter it
+#   HALFPENNY_DELAY_LEVELS  messageDelayLevel of brokers that do not tell it [RocketMQ's default]
 set -uo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$ROOT/tools/lib.sh"
 PAY_DEADLINE_MS=25000 DRIVE_MS=15000
 . "$ROOT/tools/stack.sh"
+. "$ROOT/tools/existing.sh"
 . "$ROOT/tools/scenario.sh"
 
-keep=
-case ${1:-} in
-'') ;;
---keep) keep=1 ;;
-*) die "usage: ./run demo [--keep]" ;;
-esac
+usage='usage: ./run demo [--keep] [--namesrv HOST:PORT[;HOST:PORT] [--cluster NAME]] [--dsn DSN [--clean]]'
+keep='' namesrv='' cluster=DefaultCluster dsn='' clean=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    --keep) keep=1 ;;
+    --clean) clean=1 ;;
+    --namesrv | --cluster | --dsn)
+        [ -n "${2:-}" ] || die "$1 needs a value; $usage"
+        printf -v "${1#--}" '%s' "$2"
+        shift
+        ;;
+    *) die "$usage" ;;
+    esac
+    shift
+done
+[ -z "$clean" ] || [ -n "$dsn" ] || die "--clean needs --dsn; $usage"
 
 # --- stopping ---
 
@@ -28,17 +48,41 @@ finish() {
 
 # --- starting ---
 
-start_everything() {
-    step "Starting PostgreSQL, name server, broker and seven services"
-    local name
-    for name in "${NOTES[@]}"; do tell "note: $name"; done
+start_postgres() {
+    if [ -n "$dsn" ]; then
+        existing_postgres "$dsn"
+        tell "PostgreSQL $(sql "SELECT current_setting('server_version')"), database $DATABASE: made the shop's schemas and roles there"
+        return
+    fi
     stack_postgres
     tell "PostgreSQL in $S_DIR/postgres, on a socket of its own: no port"
     port_taken 5432 && tell "note: something else listens on 5432; it is not touched"
+}
+
+start_rocketmq() {
+    if [ -n "$namesrv" ]; then
+        existing_rocketmq "$namesrv" "$cluster"
+        tell "RocketMQ cluster $cluster at $namesrv: topics and consumer groups are there; they stay"
+        sed '/^KIND/d; /^$/d' "$S_DIR/log/cluster.out" | grep -E '^(topic|setting)' | indent
+        tell "its delay levels: $DELAY_LEVELS; every wait below is $PATIENCE_S s longer"
+        return
+    fi
     stack_start mqnamesrv
-    tell "mqnamesrv on 127.0.0.1:${PORT[mqnamesrv]}"
+    tell "mqnamesrv on $NAMESRV"
     stack_start mqbroker
     tell "mqbroker  on 127.0.0.1:${PORT[mqbroker]}, flushDiskType=SYNC_FLUSH"
+}
+
+start_everything() {
+    if [ -n "$dsn$namesrv" ]; then
+        step "Starting the shop beside what exists"
+    else
+        step "Starting PostgreSQL, name server, broker and seven services"
+    fi
+    local name
+    start_rocketmq
+    start_postgres
+    for name in "${NOTES[@]}"; do tell "note: $name"; done
     stack_services
     for name in $STACK_SERVICES; do
         tell "$(printf 'shop-%-8s %s' "$name" "${URL[$name]}")"
@@ -48,7 +92,7 @@ start_everything() {
 how_to_go_on() {
     {
         printf '#!/usr/bin/env bash\nkill %s 2>/dev/null\n' "${PID[*]}"
-        printf '%q stop %q\n' "$ROOT/tools/pg.sh" "$S_DIR/postgres"
+        [ -n "$dsn" ] || printf '%q stop %q\n' "$ROOT/tools/pg.sh" "$S_DIR/postgres"
         printf 'rm -f %q\n' "$S_DIR/stop"
     } >"$S_DIR/stop"
     chmod +x "$S_DIR/stop"
@@ -72,6 +116,7 @@ Look at it; at the dead letters:
 Stop everything:
   $S_DIR/stop
 TEXT
+    [ -z "$dsn" ] || printf 'and remove what was made in database %s:\n  ./run demo --dsn DSN --clean\n' "$DATABASE"
 }
 
 # The directory of the last run is removed, unless that run still goes on or was kept up.
@@ -84,6 +129,11 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 stack_new "$directory" "${HALFPENNY_BIN:-$ROOT/build/bin}"
 printf '%s\n' $$ >"$S_DIR/runs"
+if [ -n "$clean" ]; then
+    existing_clean "$dsn"
+    say "removed the schemas and roles of a demonstration from database $DATABASE"
+    exit 0
+fi
 
 # A mistake in this script ends `play` early; then `outcome` is not "held" and neither is the demonstration.
 outcome=
@@ -93,12 +143,14 @@ play() {
     invariants
     summary
     say "logs  $S_DIR/log"
-    say "data  $S_DIR/postgres (PostgreSQL), $S_DIR/store (broker)"
+    if [ -n "$dsn" ]; then say "data  database $DATABASE"; else say "data  $S_DIR/postgres (PostgreSQL)"; fi
+    if [ -n "$namesrv" ]; then say "      cluster $cluster at $namesrv"; else say "      $S_DIR/store (broker)"; fi
     [ "$failures" -gt 0 ] || outcome=held
 }
 play
 if [ "$outcome" != held ]; then
     say "${red}$failures expectations FAILED${plain}; the data stays for inspection"
+    [ -z "$dsn" ] || say "./run demo --dsn DSN --clean removes what was made in database $DATABASE"
     exit 1
 fi
 trap - EXIT INT TERM
@@ -106,5 +158,9 @@ if [ -n "$keep" ]; then
     how_to_go_on
 else
     stack_down || exit 1
+    if [ -n "$dsn" ]; then
+        existing_clean "$dsn"
+        say "removed the shop's schemas and roles from database $DATABASE"
+    fi
     say "${green}Everything held.${plain} Nothing is left running."
 fi

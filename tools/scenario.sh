@@ -16,6 +16,7 @@
 #   stack_start NAME             start again, and wait until it is ready
 #   describe NAME                how to call what will be killed
 #   broker_recovery              what the broker said about its recovery
+#   FOREIGN_BROKER               set: the brokers are not ours, nobody kills them
 
 # --- telling what happens ---
 
@@ -46,6 +47,12 @@ end_step() {
     [ ${#step_titles[@]} -eq ${#step_times[@]} ] && return
     step_times+=("$(seconds_since "$step_begun")")
     [ "$failures" -eq "$step_failures" ] && step_results+=("held") || step_results+=("FAILED")
+}
+skip() { # TITLE WHY
+    end_step
+    step_titles+=("$1") step_times+=("0.00") step_results+=("skipped")
+    printf '\n%s%s%s\n' "$bold" "$1" "$plain"
+    tell "skipped: $2"
 }
 expect() { # WHAT COMMAND...: says whether it held
     local what=$1
@@ -305,7 +312,7 @@ broker_killed() {
 
 invariants() {
     step "The invariants of the shop"
-    ctl audit --wait 60 --namesrv "$NAMESRV" | sed '/^$/d'
+    ctl audit --wait $((60 + ${PATIENCE_S:-0})) --namesrv "$NAMESRV" | sed '/^$/d'
     local status=${PIPESTATUS[0]}
     expect "every invariant holds" is "$status" 0
 }
@@ -330,6 +337,10 @@ scenario() {
     paid_twice
     cancelled_by_user
     order_service_killed
-    broker_killed
+    if [ -n "${FOREIGN_BROKER:-}" ]; then
+        skip "kill -9 of the broker in the middle of an order" "the broker is not ours to kill"
+    else
+        broker_killed
+    fi
     the_deadline_passes
 }

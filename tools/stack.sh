@@ -9,6 +9,7 @@
 #   stack_services           starts all services
 #   stack_kill NAME          kill -9 and wait for the end
 #   stack_down               stops everything that was started, by process id
+# With a RocketMQ or a PostgreSQL that exists already (existing.sh) those parts are not started.
 #
 # Programs run detached from the terminal; output in DIR/log/NAME.out, log in DIR/log/NAME.log, process
 # ids in PID[NAME]. Ports are PORT[NAME] and PORT[NAME-internal], base URLs URL[NAME] and
@@ -162,9 +163,9 @@ start_service() { # SERVICE, or SERVICE@N
     local options service=${1%@*} n=0 ready
     [ "$service" = "$1" ] || n=${1#*@}
     mapfile -t options < <(service_options "$service")
-    SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=${OWNER_DSN/shop_owner/shop_$service} launch "$1" "$S_BIN/shop-$service" \
+    SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=$(role_dsn "shop_$service") launch "$1" "$S_BIN/shop-$service" \
         --listen "127.0.0.1:${PORT[$1]:-0}" --internal-listen "127.0.0.1:${PORT[$1-internal]:-0}" --instance "$n" \
-        --namesrv "127.0.0.1:${PORT[mqnamesrv]}" --mq-refresh-ms 2000 "${options[@]}"
+        --namesrv "$NAMESRV" --mq-refresh-ms 2000 "${options[@]}"
     wait_ready "$1" "$service ready"
     ready=$(grep "$service ready" "$S_DIR/log/$1.out")
     URL[$1]=http://$(sed -E 's/.* http=([^ ]*).*/\1/' <<<"$ready")
@@ -185,9 +186,18 @@ wait_gone() { # NAME
     return 1
 }
 
+# role_dsn ROLE: the private cluster trusts its socket; elsewhere (existing.sh) the roles have passwords.
+role_dsn() {
+    if [ -n "${ROLE_PASSWORD:-}" ]; then
+        with_login "$OWNER_DSN" "$1" "$ROLE_PASSWORD"
+    else
+        printf '%s' "${OWNER_DSN/shop_owner/$1}"
+    fi
+}
+
 stack_postgres() {
     OWNER_DSN=$("$ROOT/tools/pg.sh" start "$S_DIR/postgres" "$@") || die "PostgreSQL did not start"
-    AUDIT_DSN=${OWNER_DSN/shop_owner/shop_auditor}
+    AUDIT_DSN=$(role_dsn shop_auditor)
     SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" schema --dir "$ROOT/apps/schema" >"$S_DIR/log/schema.log" 2>&1 &&
         SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" seed --file "$ROOT/apps/schema/seed_demo.sql" >>"$S_DIR/log/schema.log" 2>&1 ||
         die "the schema could not be created; see $S_DIR/log/schema.log"
