@@ -22,7 +22,9 @@ for (split /\n/, $text) {
     $n++;
     if (/^FROM\s+\S+\s+AS\s+(\S+)/) { $current = $1; $stage{$1} = $n }
     $runs{$current} = $n if /^(CMD|ENTRYPOINT) /;
-    report($dockerfile, $n, $_, "no such program is built: $1") while m{/programs/(\w[\w-]*)}g && !-x "$bin/$1";
+    for my $program (m{/programs/(\w[\w-]*)}g) {
+        report($dockerfile, $n, $_, "no such program is built: $program") unless -x "$bin/$program";
+    }
 }
 
 # ---- the services: which keys of the environment each gets, also by anchors ----
