@@ -34,7 +34,6 @@
 #define PROP_REPLAY "REPLAY"
 #define PROP_ORIGIN "ORIGIN_MSG_ID"
 #define DLQ_PREFIX "%DLQ%"
-#define DLQ_SUFFIX "_dlq"
 #define DLQ_TRIES 1000000 /* the keeper never gives up: there is nobody behind it */
 
 static_assert(sizeof(struct hp_send_result) <= sizeof(((struct mq_half *)0)->opaque),
@@ -359,7 +358,7 @@ static int start_dead(struct mq *q, struct consumer *c, struct app_error *e)
 {
     struct hp_error err = {.code = 0};
     char group[128], topic[128];
-    (void)snprintf(group, sizeof group, "%s%s", c->in->group, DLQ_SUFFIX);
+    (void)snprintf(group, sizeof group, "%s%s", c->in->group, MQ_DEAD_GROUP_SUFFIX);
     (void)snprintf(topic, sizeof topic, "%s%s", DLQ_PREFIX, c->in->group);
     const struct hp_consumer_options co = {.group = group,
                                            .consume = on_dead,
