@@ -3,4 +3,4 @@
 set -euo pipefail
 [ $# -eq 1 ] || { printf 'usage: saga_test.sh BIN\n' >&2 && exit 2; }
 exec "$(dirname "${BASH_SOURCE[0]}")/../chaos/shop.sh" --bin "$1" refusals order_errors order_crashes check_back_fails \
-    frozen_orders participants payments refunds user_cancels broker_kills D1 D9 D12
+    frozen_orders participants payments refunds user_cancels broker_kills D1 D9
