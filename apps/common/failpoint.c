@@ -56,7 +56,7 @@ static struct {
 struct plan {
     struct failpoint *fp;
     enum action action;
-    int64_t arg, left, skip;
+    int64_t arg, left, skip, every;
 };
 
 void app_failpoint_register(struct failpoint *table, int n)
@@ -106,11 +106,12 @@ static bool take_word(const char **s, const char *word)
     return true;
 }
 
-/* "crash*2,after(3)" */
+/* "crash*2,after(3),every(5)" */
 static bool parse_action(const char *s, struct plan *p)
 {
     p->left = -1;
     p->skip = 0;
+    p->every = 1;
     if (take_word(&s, "crash"))
         p->action = ACTION_CRASH;
     else if (take_word(&s, "error"))
@@ -127,6 +128,9 @@ static bool parse_action(const char *s, struct plan *p)
         return false;
     if (take_word(&s, ",after(") && (!take_number(&s, INT32_MAX, &p->skip) || !take_word(&s, ")")))
         return false;
+    if (take_word(&s, ",every(") &&
+        (!take_number(&s, INT32_MAX, &p->every) || p->every == 0 || !take_word(&s, ")")))
+        return false;
     return *s == '\0';
 }
 
@@ -137,6 +141,8 @@ static void apply(const struct plan *p)
     fp->arg = p->arg;
     fp->left = p->left;
     fp->skip = p->skip;
+    fp->every = p->every;
+    fp->passes = 0;
     fp->armed = p->action != ACTION_OFF;
     pthread_cond_broadcast(&registry.changed);
 }
@@ -160,7 +166,7 @@ static int walk(const char *spec, bool arm, struct app_error *e)
         if (!eq || !parse_action(eq + 1, &p))
             return app_fail(
                 e, APP_E_INVALID,
-                "failpoints: \"%s\": expected name=crash|error|sleep(ms)|pause|off[*count][,after(n)]",
+                "failpoints: \"%s\": expected name=crash|error|sleep(ms)|pause|off[*count][,after(n)][,every(n)]",
                 entry);
         *eq = '\0';
         p.fp = find(entry);
@@ -217,12 +223,25 @@ void app_failpoint_each(void (*fn)(void *arg, const struct failpoint *fp, bool a
     pthread_mutex_unlock(&registry.lock);
 }
 
+/* Whether this pass fires. Needs the lock. */
+static bool takes_its_turn(struct failpoint *fp)
+{
+    if (!fp->armed || fp->left == 0) /* left 0: a counted pause others still wait in */
+        return false;
+    if (fp->skip > 0) {
+        fp->skip--;
+        return false;
+    }
+    if (++fp->passes < fp->every)
+        return false;
+    fp->passes = 0;
+    return true;
+}
+
 bool app_failpoint_hit(struct failpoint *fp)
 {
     pthread_mutex_lock(&registry.lock);
-    if (!fp->armed || fp->left == 0 ||
-        fp->skip > 0) { /* left 0: a counted pause others still wait in */
-        fp->skip -= fp->skip > 0;
+    if (!takes_its_turn(fp)) {
         pthread_mutex_unlock(&registry.lock);
         return false;
     }

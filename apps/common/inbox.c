@@ -21,8 +21,17 @@
 #include "apps/common/naive.h"
 #include "apps/common/timing.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+/* The failpoints of the events stand in the order of the events. */
+#define EVENT(name, topic, tag, key, must)                                                         \
+    static_assert((int)FP_INBOX_EVENT_##name - (int)FP_INBOX_EVENT_order_cancel ==                 \
+                      (int)EVENT_##name - (int)EVENT_order_cancel,                                 \
+                  #name);
+#include "apps/common/events.def"
+#undef EVENT
 
 static const struct db_stmt INSERT_ROW = {
     "kit_inbox_insert",
@@ -180,7 +189,10 @@ enum inbox_result inbox_handle(const struct inbox *in, const struct inbox_delive
                                 .v = &v};
     w.m = &m;
     const char *step = "run";
-    int rc = w.h->run ? w.h->run(&m, in->arg, &e) : run_effect(&w, &step, &e);
+    int rc = FAILPOINT(kit_failpoints[FP_INBOX_EVENT_order_cancel + v.event - EVENT_order_cancel])
+                 ? app_fail(&e, APP_E_LATER, "failpoint")
+             : w.h->run ? w.h->run(&m, in->arg, &e)
+                        : run_effect(&w, &step, &e);
     if (rc == APP_OK && FAILPOINT(kit_failpoints[FP_INBOX_BEFORE_ACK]))
         rc = app_fail(&e, APP_E_LATER, "failpoint: acknowledgement lost");
     if (rc && !e.kind)

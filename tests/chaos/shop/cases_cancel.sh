@@ -63,6 +63,15 @@ sweeper() {
         failpoint order "order.sweep.$at=crash"
         restart order "order.sweep.$at=off"
     done
+    # Three at once: it dies behind the first.
+    failpoint order 'order.check.before=error;order.sweep.before=error'
+    for at in first second third; do
+        failpoint order 'order.stock.after=error*1;order.abort.before=error*1'
+        place "the_sweeper_dies_in_the_middle_of_a_batch_${at}_order" 2 202
+    done
+    until_sql 30 "SELECT saga_deadline < now() - interval '5 s' FROM ord.trade_order WHERE client_req_id = '$KEY'"
+    failpoint order 'order.sweep.before=off;order.sweep.after=crash,after(1)'
+    restart order "order.sweep.after=off"
 }
 
 # --- dead letters ---
@@ -95,6 +104,8 @@ poison() {
     poison_case an_unknown_version_is_a_dead_letter_at_once order_cancel 4711 "${good/\"v\":1/\"v\":9}"
     poison_case a_wrong_tag_is_a_dead_letter_at_once order_paid 4712 "${good/4711/4712}"
     poison_case a_key_that_is_not_the_bodys_is_a_dead_letter_at_once order_cancel 4713 "$good"
+    printf -v good '%s%70000s' "${good/4711/4714}" ''
+    poison_case a_body_above_the_limit_is_a_dead_letter_at_once order_cancel 4714 "$good"
     new_order
     failpoint stock 'inbox.dead=error*1'
     cancel_now "$ORDER"
