@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "remoting/server_priv.h"
 
 struct req *req_new(struct server_io *sio, struct conn *c)
@@ -218,7 +219,7 @@ static struct out *answer_begin(struct req *r, int32_t code, const char *remark,
                                 size_t body_n, size_t piece_n, size_t *before)
 {
     struct conn *c = r->conn;
-    struct out *o = req_oneway(r) ? NULL : output_begin(c, piece_n);
+    struct out *o = req_oneway(r) || FAILPOINT(FP_BROKER_REPLY) != 0 ? NULL : output_begin(c, piece_n);
     if (o == NULL)
         return NULL;
     *before = o->bytes.n;

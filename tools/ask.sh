@@ -19,7 +19,7 @@ new_key() { cat /proc/sys/kernel/random/uuid; }
 # http METHOD URL [JSON] [KEY]: sets STATUS (000: no answer) and BODY; always succeeds.
 http() {
     local out
-    out=$(curl -sS -m 30 --noproxy '*' -X "$1" -w '\n%{http_code}' ${3:+-H 'Content-Type: application/json' -d "$3"} \
+    out=$(curl -sS -m "${HTTP_WAIT_S:-30}" --noproxy '*' -X "$1" -w '\n%{http_code}' ${3:+-H 'Content-Type: application/json' -d "$3"} \
         ${4:+-H "Idempotency-Key: $4"} "$2" 2>/dev/null) || true
     STATUS=${out##*$'\n'}
     BODY=${out%$'\n'*}

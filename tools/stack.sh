@@ -25,7 +25,9 @@ SIGN_KEY=${SIGN_KEY:-demonstration-key-of-thirdpay}
 : "${PAY_DEADLINE_MS:=600000}" "${DRIVE_MS:=4000}"
 # Retries of a consumer begin with the third level; the order service arms its timers by the same list.
 DELAY_LEVELS='1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m'
-declare -A EXTRA=() # further options of a service, by name
+declare -A EXTRA=()  # further options of a service, by name
+declare -A FAULTS=() # failpoints that a program of this name starts with
+BROKER_INSIDE=()     # command that the broker is started by, such as nsenter with its options
 
 # --- ports ---
 
@@ -130,7 +132,7 @@ launch() { # NAME COMMAND...: in the background, detached; appends to the log
     local name=$1
     shift
     : >"$S_DIR/log/$name.out"
-    setsid "$@" >"$S_DIR/log/$name.out" 2>>"$S_DIR/log/$name.log" </dev/null &
+    HALFPENNY_FAILPOINTS=${FAULTS[$name]:-} setsid "$@" >"$S_DIR/log/$name.out" 2>>"$S_DIR/log/$name.log" </dev/null &
     PID[$name]=$!
     disown
 }
@@ -154,7 +156,7 @@ wait_ready() {
 stack_start() { # NAME
     case $1 in
     mqnamesrv) launch "$1" "$S_BIN/mqnamesrv" -c "$S_DIR/conf/mqnamesrv.conf" && wait_ready "$1" 'boot success' ;;
-    mqbroker) launch "$1" "$S_BIN/mqbroker" -c "$S_DIR/conf/mqbroker.conf" && wait_ready "$1" 'boot success' ;;
+    mqbroker) launch "$1" "${BROKER_INSIDE[@]}" "$S_BIN/mqbroker" -c "$S_DIR/conf/mqbroker.conf" && wait_ready "$1" 'boot success' ;;
     *) start_service "$1" ;;
     esac
 }

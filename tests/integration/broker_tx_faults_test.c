@@ -180,6 +180,22 @@ static void a_check_that_cannot_be_sent_is_sent_later(void **state)
     stop(&f);
 }
 
+static void a_check_that_is_sent_twice_is_decided_once(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    start(&f, FLUSH "transactionTimeOut=100\ntransactionCheckInterval=3000\n",
+          FAIL("tx.check.again=error(E_IO)*1"));
+    peer_heartbeat(&f.p, "client-1", GROUP, NULL, NULL);
+    const struct peer_sent a = send_half(&f, "ID-A", "");
+    assert_non_null(peer_push(&f.p, RC_CHECK_TRANSACTION_STATE, WAIT_MS));
+    assert_non_null(peer_push(&f.p, RC_CHECK_TRANSACTION_STATE, 1500)); /* before its time */
+    assert_int_equal(end(&f, &a, "ID-A", COMMIT)->code, RESP_SUCCESS);
+    assert_slice_equal(end(&f, &a, "ID-A", ROLLBACK)->remark, "already decided");
+    await_offset(&f, TOPIC, 1, 1);
+    stop(&f);
+}
+
 static void an_op_record_that_cannot_be_written_is_written_later(void **state)
 {
     (void)state;
@@ -281,6 +297,7 @@ int main(void)
         cmocka_unit_test(a_half_with_a_delay_level_is_a_half),
         cmocka_unit_test(a_commit_that_cannot_be_stored_leaves_the_half_to_be_checked),
         cmocka_unit_test(a_check_that_cannot_be_sent_is_sent_later),
+        cmocka_unit_test(a_check_that_is_sent_twice_is_decided_once),
         cmocka_unit_test(an_op_record_that_cannot_be_written_is_written_later),
         cmocka_unit_test(a_crash_at_any_step_of_a_verdict_brings_the_check),
         cmocka_unit_test(a_failed_store_keeps_halves_for_the_next_start),
