@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# demo.sh [--keep] [--namesrv ADDRESS [--cluster NAME]] [--dsn DSN [--clean]]: starts the whole system in a
-# directory of its own, plays the shop's scenario and prints the invariants. Called by ./run demo, which
-# builds first. Exit status 0 only if everything held.
+# demo.sh [--keep] [--namesrv ADDRESS [--cluster NAME] [--delay-levels LIST]] [--dsn DSN [--clean]]: starts the
+# whole system in a directory of its own, plays the shop's scenario and prints the invariants. Called by
+# ./run demo, which builds first. Exit status 0 only if everything held.
 #   --keep      leaves it running
 #   --namesrv   uses a RocketMQ cluster that exists: host:port;host:port of its name servers. The steps that
 #               kill the broker are left out
 #   --cluster   its name [DefaultCluster]
+#   --delay-levels  messageDelayLevel of brokers that do not tell it [RocketMQ's default]
 #   --dsn       uses a PostgreSQL that exists: an empty database, a login that may create schemas and roles;
 #               what was made there is removed at the end, unless --keep or something failed
 #   --clean     only removes what such a run left in the database
 #   HALFPENNY_BIN   folder of the programs [build/bin]
 #   TMPDIR          where the directory is made [/tmp]; PostgreSQL's user must be able to enter it
-#   HALFPENNY_DELAY_LEVELS  messageDelayLevel of brokers that do not tell it [RocketMQ's default]
 set -uo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$ROOT/tools/lib.sh"
@@ -20,15 +20,16 @@ PAY_DEADLINE_MS=25000 DRIVE_MS=15000
 . "$ROOT/tools/existing.sh"
 . "$ROOT/tools/scenario.sh"
 
-usage='usage: ./run demo [--keep] [--namesrv HOST:PORT[;HOST:PORT] [--cluster NAME]] [--dsn DSN [--clean]]'
-keep='' namesrv='' cluster=DefaultCluster dsn='' clean=''
+usage='usage: ./run demo [--keep] [--namesrv HOST:PORT[;HOST:PORT] [--cluster NAME] [--delay-levels LIST]] [--dsn DSN [--clean]]'
+keep='' namesrv='' cluster=DefaultCluster delay_levels='' dsn='' clean=''
 while [ $# -gt 0 ]; do
     case $1 in
     --keep) keep=1 ;;
     --clean) clean=1 ;;
-    --namesrv | --cluster | --dsn)
+    --namesrv | --cluster | --delay-levels | --dsn)
         [ -n "${2:-}" ] || die "$1 needs a value; $usage"
-        printf -v "${1#--}" '%s' "$2"
+        option=${1#--}
+        printf -v "${option//-/_}" '%s' "$2"
         shift
         ;;
     *) die "$usage" ;;
@@ -61,7 +62,7 @@ start_postgres() {
 
 start_rocketmq() {
     if [ -n "$namesrv" ]; then
-        existing_rocketmq "$namesrv" "$cluster"
+        existing_rocketmq "$namesrv" "$cluster" "$delay_levels"
         tell "RocketMQ cluster $cluster at $namesrv: topics and consumer groups are there; they stay"
         sed '/^KIND/d; /^$/d' "$S_DIR/log/cluster.out" | grep -E '^(topic|setting)' | indent
         tell "its delay levels: $DELAY_LEVELS; every wait below is $PATIENCE_S s longer"
@@ -82,7 +83,9 @@ start_everything() {
     local name
     start_rocketmq
     start_postgres
-    for name in "${NOTES[@]}"; do tell "note: $name"; done
+    for name in "${NOTES[@]}"; do # ports of servers that are not started need no note
+        [[ -n $namesrv && $name == *'; mq'* ]] || tell "note: $name"
+    done
     stack_services
     for name in $STACK_SERVICES; do
         tell "$(printf 'shop-%-8s %s' "$name" "${URL[$name]}")"

@@ -2,9 +2,10 @@
 # A RocketMQ cluster and a PostgreSQL that exist already, for the demonstration. Sourced after lib.sh and
 # stack.sh; nothing of somebody else's is started, stopped or changed unless it says so here.
 #
-#   existing_rocketmq ADDRESS CLUSTER   refuses when a shop runs there; makes the shop's topics and groups where
+#   existing_rocketmq ADDRESS CLUSTER LEVELS
+#                                       refuses when a shop runs there; makes the shop's topics and groups where
 #                                       they are missing. Sets NAMESRV and FOREIGN_BROKER, and DELAY_LEVELS and
-#                                       PATIENCE_S as the brokers are set
+#                                       PATIENCE_S as the brokers are set; LEVELS: if they do not tell theirs
 #   existing_postgres DSN               refuses a database that is not empty and a server that has the shop's
 #                                       roles; makes schema, roles and demonstration data. Sets OWNER_DSN,
 #                                       AUDIT_DSN; services log in with passwords of this run
@@ -36,7 +37,7 @@ level_seconds() {
     esac
 }
 
-existing_rocketmq() { # ADDRESS CLUSTER
+existing_rocketmq() { # ADDRESS CLUSTER LEVELS
     local check status=0
     NAMESRV=$1 FOREIGN_BROKER=1
     "$S_BIN/shopctl" cluster --namesrv "$1" --cluster "$2" --create --idle >"$S_DIR/log/cluster.out" \
@@ -47,7 +48,7 @@ existing_rocketmq() { # ADDRESS CLUSTER
     *) die "the RocketMQ cluster $2 at $1 cannot be used: $(tail -1 "$S_DIR/log/cluster.log")" ;;
     esac
     if ! DELAY_LEVELS=$(cluster_setting "$2" messageDelayLevel); then
-        DELAY_LEVELS=${HALFPENNY_DELAY_LEVELS:-$UNKNOWN_DELAY_LEVELS}
+        DELAY_LEVELS=${3:-$UNKNOWN_DELAY_LEVELS}
         NOTES+=("the brokers do not tell their messageDelayLevel; taken to be: $DELAY_LEVELS")
     fi
     if ! check=$(cluster_setting "$2" transactionCheckInterval); then

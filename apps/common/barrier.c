@@ -21,6 +21,7 @@
 
 #include "apps/common/codes.h"
 #include "apps/common/ids.h"
+#include "apps/common/naive.h"
 
 #include <stdio.h>
 
@@ -61,7 +62,9 @@ int barrier_try(struct db_conn *c, int64_t key, enum branch branch, enum barrier
     rc = db_query(c, &READ_REASON, &rows, db_text(text), db_text(branch_text(branch)));
     if (rc)
         return rc;
-    *out = db_get_text(&rows, 0, "reason")[0] == 'T' ? BARRIER_DUPLICATE : BARRIER_REFUSED;
+    *out = db_get_text(&rows, 0, "reason")[0] == 'T' ? BARRIER_DUPLICATE
+           : NAIVE(D2_NO_TOMBSTONE)                  ? BARRIER_RUN
+                                                     : BARRIER_REFUSED;
     return db_rows_end(&rows);
 }
 

@@ -8,6 +8,7 @@
 
 #include "apps/common/kit_failpoints.h"
 #include "apps/common/log.h"
+#include "apps/common/naive.h"
 #include "apps/common/timing.h"
 
 #include <pthread.h>
@@ -24,6 +25,14 @@ struct failpoint kit_failpoints[KIT_FP_COUNT] = {
 #include "apps/common/failpoints.def"
 #undef FAILPOINT_DEF
 };
+#if HP_FAILPOINTS
+struct failpoint naive_defects[DEFECT_COUNT] = {
+#define DEFECT(id, text, invariant, mistake)                                                       \
+    [id] = {.name = text, .meaning = "the naive design, seen by " invariant ": " mistake},
+#include "apps/common/defects.def"
+#undef DEFECT
+};
+#endif
 
 enum action { ACTION_OFF, ACTION_CRASH, ACTION_ERROR, ACTION_SLEEP, ACTION_PAUSE };
 
@@ -37,8 +46,12 @@ static struct {
     int n_tables;
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER,
               .changed = PTHREAD_COND_INITIALIZER,
-              .tables = {{kit_failpoints, KIT_FP_COUNT}},
-              .n_tables = 1};
+              .tables = {{kit_failpoints, KIT_FP_COUNT},
+#if HP_FAILPOINTS
+                         {naive_defects, DEFECT_COUNT}
+#endif
+              },
+              .n_tables = 1 + HP_FAILPOINTS};
 
 struct plan {
     struct failpoint *fp;

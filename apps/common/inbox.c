@@ -18,6 +18,7 @@
 #include "apps/common/kit_failpoints.h"
 #include "apps/common/log.h"
 #include "apps/common/metrics.h"
+#include "apps/common/naive.h"
 #include "apps/common/timing.h"
 
 #include <assert.h>
@@ -122,7 +123,9 @@ static int run_effect(struct work *w, const char **step, struct app_error *e)
     *step = "emission";
     if (FAILPOINT(kit_failpoints[FP_INBOX_AFTER_TX]))
         return app_fail(e, APP_E_LATER, "failpoint");
-    return w->h->emit ? w->h->emit(w->m, w->outcome, w->in->arg, e) : APP_OK;
+    return w->h->emit && (w->fresh || !NAIVE(D9_NO_REEMISSION))
+               ? w->h->emit(w->m, w->outcome, w->in->arg, e)
+               : APP_OK;
 }
 
 static const struct inbox_handler *find_handler(const struct inbox *in, enum event ev)

@@ -22,11 +22,13 @@
  *   no row      (a tombstone is written)   later                                 nothing */
 #include "apps/order/order.h"
 
+#include "apps/common/naive.h"
+
 enum saga_verdict saga_verdict_of(enum order_status s, bool expired)
 {
     switch (s) {
     case ORDER_PENDING:
-        return expired ? SAGA_EXPIRE : SAGA_OPEN;
+        return NAIVE(D6_PENDING_IS_FAILED) ? SAGA_ROLLBACK : expired ? SAGA_EXPIRE : SAGA_OPEN;
     case ORDER_CONFIRMED:
     case ORDER_INVALID:
         return SAGA_ROLLBACK;
@@ -51,7 +53,7 @@ enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_st
         return PAID_REFUND;
     if (p != PAY_PAID)
         return PAID_ACCEPT;
-    return row_pay_id == pay_id ? PAID_AGAIN : PAID_REFUND;
+    return row_pay_id == pay_id || NAIVE(D10_REFUND_ONLY_IF_CANCELLED) ? PAID_AGAIN : PAID_REFUND;
 }
 
 enum timeout_reaction timeout_reaction_of(bool found, enum order_status s, enum pay_status p,

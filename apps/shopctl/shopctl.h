@@ -9,6 +9,7 @@
  *   cmd_look.c      order, sagas: what the rows say
  *   cmd_dlq.c       dlq: dead letters; replay and drop are done by the service that owns them
  *   cmd_failpoint.c failpoint: arm and list the failure places of a running service
+ *   cmd_health.c    health: ask a running service whether it is up
  *   table.c         rows as tables on the terminal */
 #include "apps/common/app.h"
 
@@ -28,7 +29,7 @@ struct ctl_command {
     int (*run)(const struct ctl *c, struct app_error *e);
 };
 extern const struct ctl_command ctl_schema, ctl_seed, ctl_audit, ctl_order, ctl_sagas,
-    ctl_failpoint, ctl_dlq, ctl_cluster;
+    ctl_failpoint, ctl_dlq, ctl_cluster, ctl_health;
 
 /* --- table.c --- */
 struct ctl_table;

@@ -3,7 +3,7 @@
 # PostgreSQL, name server, broker and all services. Prints one line a case and a summary; exit status 0 only if
 # every case held. shop.sh --groups lists the groups.
 #   DIR      folder of the programs, built with failpoints [build/release/bin]
-#   GROUP    of the cases in tests/chaos/shop/; none: all of them
+#   GROUP    of the cases in tests/chaos/shop/, or a single defect of the naive design: D1 to D14; none: all groups
 #   --seed N     of the storms R16 and random; without it one is drawn, and printed
 #   --release    R16 with 500 kills instead of 50
 #   --seconds S  of random [60]
@@ -13,15 +13,16 @@ set -uo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 . "$ROOT/tools/lib.sh"
 
-# The storms come when all else is at rest; refund_refused leaves something behind on purpose, and comes last.
+# The storms come when all else is at rest; the last ones leave something behind on purpose.
 ALL_GROUPS="refusals refusals_by_tries order_errors order_crashes order_crashes_during_tries check_back_fails
     frozen_orders stopped_order stopped_participants two_instances participants payments payment_crashes_unpaid
-    provider_fails refunds user_cancels timers sweeper duplicates reorders delays poison layers_off
+    provider_fails refunds user_cancels timers sweeper duplicates reorders delays poison layers_off layers_needed
     commits_cut commits_lost postgres_crashes postgres_crashes_while_paying postgres_locks long_locks
     deadlocks statement_timeouts pools_exhausted postgres_is_read_only
     name_server_is_away name_server_away_for_long broker_kills broker_is_away ends_dropped checks_late_and_twice
     halves_lost answers_lost rewound disk_full"
-AT_REST="R16 random refund_refused"
+AT_REST="R16 random refund_refused naive"
+DEFECTS=$(sed -nE 's/^DEFECT\((D[0-9]+)_.*/\1/p' "$ROOT/apps/common/defects.def" | tr '\n' ' ')
 every="$(tr -s ' \n' ' ' <<<"$ALL_GROUPS")$AT_REST"
 
 bin=$ROOT/build/release/bin
@@ -58,7 +59,7 @@ while [ $# -gt 0 ]; do
     --release) KILLS=500 ;;
     -*) die "there is no option $1" ;;
     *)
-        [[ " $every " == *" $1 "* ]] || die "no group is called $1; there are: $every"
+        [[ " $every $DEFECTS" == *" $1 "* ]] || die "no group is called $1; there are: $every"
         groups+=("$1")
         ;;
     esac
@@ -69,7 +70,10 @@ done
 
 RPC_MS=600 SAGA_MS=5600 IMMUNITY_S=6
 . "$ROOT/tools/stack.sh"
-for file in lib cases_order cases_frozen cases_payment cases_cancel cases_delivery cases_database cases_broker cases_mq storm; do . "$ROOT/tests/chaos/shop/$file.sh"; done
+for file in lib cases_order cases_frozen cases_payment cases_cancel cases_layers cases_delivery cases_database cases_broker cases_mq \
+    cases_naive storm; do
+    . "$ROOT/tests/chaos/shop/$file.sh"
+done
 
 S_DIR=
 cleanup() {
@@ -102,7 +106,7 @@ stack_services
 
 at_rest=()
 for group in "${groups[@]}"; do
-    if [[ " $AT_REST " == *" $group "* ]]; then at_rest+=("$group"); else run_group "$group"; fi
+    if [[ " $AT_REST $DEFECTS" == *" $group "* ]]; then at_rest+=("$group"); else run_group "$group"; fi
 done
 if [ ${#names[@]} -gt 0 ]; then
     begun=$SECONDS
@@ -110,5 +114,6 @@ if [ ${#names[@]} -gt 0 ]; then
     say "# coming to rest: $((SECONDS - begun)) s"
 fi
 for group in "${at_rest[@]}"; do run_group "$group"; done
+judge no_sanitizer_reports "$(cat "$S_DIR"/log/*.log | grep -cE 'Sanitizer|runtime error')" 0
 say "$judged cases held, $failed failed"
 [ "$failed" -eq 0 ]

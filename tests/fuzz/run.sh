@@ -70,8 +70,8 @@ for t in "${targets[@]}"; do
     mkdir -p "$grown" "$kept"
     say "$t: $runs executions"
     "$bin/$t" -runs="$runs" -max_total_time="$seconds" -max_len="$(max_len "$t")" -timeout=20 \
-        -detect_leaks=0 -entropic=0 -rss_limit_mb=1024 -malloc_limit_mb=64 -print_final_stats=1 -artifact_prefix="$findings/$t-" \
-        "$grown" "$kept" >"$log" 2>&1 &
+        -detect_leaks=0 -entropic=0 -rss_limit_mb=1024 -malloc_limit_mb=64 -print_final_stats=1 \
+        -artifact_prefix="$findings/$t-" "$grown" "$kept" >"$log" 2>&1 &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
         [ -t 1 ] && printf '\r  %s   ' "$(grep -aoE '^#[0-9]+' "$log" | tail -1)"

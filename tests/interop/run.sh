@@ -488,9 +488,9 @@ shop_steps() {
         [[ $title =~ ^(.*[^ ])\ +([0-9.]+)\ s\ +(held|FAILED|skipped)$ ]] || continue
         title=${BASH_REMATCH[1]} seconds=${BASH_REMATCH[2]} verdict=${BASH_REMATCH[3]}
         [[ $verdict != skipped ]] || continue
-        result "$([[ $verdict == held ]] && printf ok || printf FAIL)" shop "${title:0:34}" \
-            $((10#${seconds/./} * 10000)) "$title"
         n=$((n + 1))
+        result "$([[ $verdict == held ]] && printf ok || printf FAIL)" shop "step $n" \
+            $((10#${seconds/./} * 10000)) "$title"
     done < <(sed 's/\x1b\[[0-9;]*m//g' "$1")
     ((n > 0))
 }
@@ -514,7 +514,14 @@ shop_check() {
     result "$verdict" shop "$check" $(($(microseconds) - began)) "$detail"
 }
 
-refused() { ! "$@"; }
+# refused_with TEXT COMMAND... : it fails and says why.
+refused_with() {
+    local text=$1 out
+    shift
+    out=$("$@" 2>&1) && return 1
+    printf '%s\n' "$out"
+    [[ $out == *"$text"* ]]
+}
 
 demonstration() { # ARGUMENT... : its output is kept in the logs
     HALFPENNY_BIN=$CLIENT_TOOLS TMPDIR=$WORK "$REPOSITORY/tools/demo.sh" --namesrv "$NAMESRV" "$@"
@@ -525,6 +532,11 @@ is_empty() { # DSN : no schema of the shop, no role of it
         + (SELECT count(*) FROM pg_roles WHERE rolname IN ('shop_order', 'shop_auditor'))") == 0 ]]
 }
 
+not_empty_refused() { # DSN
+    psql "$1" -Xqc 'CREATE SCHEMA others CREATE TABLE t (x int)' &&
+        refused_with 'is not empty (1 tables' demonstration --dsn "$1"
+}
+
 # shop_part : the demonstration on Apache's broker, which creates no topics and no groups by itself, and on
 # a database of a login without special rights.
 shop_part() {
@@ -533,8 +545,8 @@ shop_part() {
     section shop "the shop on Apache RocketMQ $APACHE_VERSION and on a PostgreSQL that exists"
     first=$(free_ports 5) || exit 1
     NAMESRV=127.0.0.1:$first
-    start_namesrv "$WORK/shop" "$first" &&
-        start_broker "$WORK/shop" $((first + 3)) "$NAMESRV" "$SHOP_BROKER" ||
+    (start_namesrv "$WORK/shop" "$first" &&
+        start_broker "$WORK/shop" $((first + 3)) "$NAMESRV" "$SHOP_BROKER") ||
         die 'Apache RocketMQ did not start'
     dsn=$(shop_database) || die 'PostgreSQL did not start'
     demonstration --dsn "$dsn" --keep >"$out" 2>&1
@@ -545,11 +557,15 @@ shop_part() {
     shopctl_check 'dlq list' 'stk:1 .*replayed' dlq --all list
     shopctl_check 'dlq show' 'order_cancel' dlq show stk:1
     shopctl_check cluster '1 member' cluster --namesrv "$NAMESRV"
-    shop_check 'second shop refused' 'while the first one consumes' refused demonstration
-    shop_check 'used database refused' 'it has tables' refused demonstration --dsn "$dsn"
+    shop_check 'second shop refused' 'while the first one consumes' \
+        refused_with 'a shop is running on this cluster' demonstration
     [[ -z $stop ]] || "$stop"
+    wait_until 30 "$CLIENT_TOOLS/shopctl" cluster --namesrv "$NAMESRV" --idle >/dev/null
+    shop_check 'used database refused' 'with what an earlier run left' \
+        refused_with 'an earlier demonstration left' demonstration --dsn "$dsn"
     shop_check 'database cleaned' 'schemas and roles are gone' demonstration --dsn "$dsn" --clean
     shop_check 'database empty' 'nothing is left in it' is_empty "$dsn"
+    shop_check 'full database refused' 'a table of somebody else' not_empty_refused "$dsn"
     "$REPOSITORY/tools/pg.sh" stop "$WORK/postgres" fast
     apache_down "$WORK/shop"
 }

@@ -153,7 +153,6 @@ finish_cases() { # SECONDS
     for i in "${!names[@]}"; do # once more: at rest, not in passing
         judge "${names[$i]}" "$(sql "${queries[$i]}")" "${wants[$i]}"
     done
-    judge no_sanitizer_reports "$(cat "$S_DIR"/log/*.log | grep -cE 'Sanitizer|runtime error')" 0
 }
 
 seed() {

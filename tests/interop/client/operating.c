@@ -63,7 +63,11 @@ static bool lag_of_a_group(const char *topic, const char *group)
     pass("lag-caught-up", "also in the retry topic");
     if (!send_many("lag-filtered", topic, "B", OTHERS))
         return false;
-    if ((lag = await_lag(group, topic, 0, 0, SOON_MS)) != 0)
+    if ((lag = await_lag(name_of("watcher"), topic, SENT + OTHERS, SENT + OTHERS, SOON_MS)) !=
+        SENT + OTHERS)
+        return complain("lag-filtered", "%lld messages are there, not %d", (long long)lag,
+                        SENT + OTHERS);
+    if ((lag = await_lag(group, topic, 0, 0, LATE_MS)) != 0)
         return complain("lag-filtered", "%lld messages of another tag hold the group back",
                         (long long)lag);
     pass("lag-filtered", "%d messages of another tag are passed over", OTHERS);
@@ -136,8 +140,9 @@ static bool topics_and_groups(const char *topic, const char *group)
             return complain("cluster-group", "%s", err.text);
     pass("cluster-group", "made, and made again");
     if (hp_group_members(client(0), CLUSTER, group, ASK_MS, &n, &err) || n != 0)
-        return complain("cluster-members", "%d before anybody came: %s", n, err.text);
-    if (!start_alone("cluster-members", group, topic, (struct hp_consumer_options){0}, NULL))
+        return complain("cluster-members", "%d before anybody came; %s", n, err.text);
+    start_consumer(0, (struct hp_consumer_options){.group = group}, topic, "*", NULL);
+    if (!await_queues("cluster-members", 0, QUEUES + RETRY_QUEUES))
         return false;
     if (hp_group_members(client(0), CLUSTER, group, ASK_MS, &n, &err) || n != 1)
         return complain("cluster-members", "%d, not 1: %s", n, err.text);
