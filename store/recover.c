@@ -94,13 +94,13 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
-/* Was the record on disk before the last stop for certain? Of the same time as the last sync only the log's
- * first record is: others may have come behind it. */
-static bool was_synced(const struct recovery *r, int64_t pos, const struct message *m)
+/* Was the first record of the replay on disk before the last stop for certain? Of the same time as the last
+ * sync only the log's first record is: another one may have come behind those that were synced. */
+static bool was_synced(const struct recovery *r, const struct message *m)
 {
     const int64_t synced = r->st->checkpoint.physic_ts;
     return m->store_timestamp < synced ||
-           (synced && m->store_timestamp == synced && pos == r->st->log.files[0]->start);
+           (synced && m->store_timestamp == synced && r->start == r->st->log.files[0]->start);
 }
 
 /* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
@@ -110,7 +110,7 @@ static bool has_foreign_checksum(const struct recovery *r, const struct store_fi
     struct store *st = r->st;
     enum behind behind;
     if (!st->o.check_crc_on_recover || r->checksums || !checksum_fits_nothing(st, f, pos, m, &behind) ||
-        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records && !was_synced(r, pos, m)))
+        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records && !was_synced(r, m)))
         return false;
     LOGW("store.recover", "physOffset=%lld text=\"kept: the property __CRC32# is no checksum of this record\"",
          (long long)pos);
