@@ -141,7 +141,7 @@ struct scan {
 /* Source: DefaultMessageStore.estimateInMemByCommitOffset: an estimate, whatever the page cache holds. */
 static bool is_far_behind(const struct scan *s, int64_t phys)
 {
-    return s->visible - phys > s->st->memory_bytes;
+    return phys < s->visible - s->st->memory_bytes; /* phys may be any: its unit was not compared yet */
 }
 
 static bool full(const struct scan *s, int64_t phys, int32_t size)

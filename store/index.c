@@ -435,8 +435,8 @@ static int reopen_last(struct opening *o, struct err *e)
     return 0;
 }
 
-/* Files that do not grow are believed as they are, so their headers must agree with their items and
- * with the log: a position taken from a wrong one would leave records out for good. */
+/* Files that do not grow are believed as they are, so they are full, and their headers must agree with their
+ * items and with the log: a position taken from a wrong one would leave records out for good. */
 static int check_others(struct opening *o, struct err *e)
 {
     struct index *ix = o->ix;
@@ -445,7 +445,8 @@ static int check_others(struct opening *o, struct err *e)
         struct err why;
         if (ix->files[i]->slots)
             continue;
-        rc = index_file_check(ix->files[i], ix->log_end, &why);
+        rc = ix->files[i]->h.count > 1 ? index_file_check(ix->files[i], ix->log_end, &why)
+                                       : err_set(&why, E_CORRUPT, "%s: holds no item", ix->files[i]->path);
         if (rc != E_CORRUPT) {
             rc = rc ? err_set(e, rc, "%s", why.text) : 0;
             continue;

@@ -413,6 +413,40 @@ static void damaged_files_are_built_anew(void **state)
     }
 }
 
+/* The last file is found damaged only after the ones in front were taken for good: the position must not come
+ * from the header of one that holds nothing. */
+static void an_empty_file_in_front_of_a_damaged_one_is_not_believed(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct err e;
+    char *p, paths[3][64];
+    size_t n;
+    start(&f);
+    int count = 0;
+    for (; f.st->index.file_n < 3; count++) {
+        put_numbered(&f, count, count + 1);
+        all_steps(&f);
+    }
+    for (int i = 0; i < 3; i++)
+        snprintf(paths[i], sizeof paths[i], "/store/index/%017lld", (long long)f.st->index.files[i]->name);
+    fixture_close(&f);
+    fixture_read_file(&f, paths[0], &p, &n);
+    be64_put(p + 24, INT64_MAX); /* its last offset */
+    be32_put(p + 36, 0);         /* its items */
+    fixture_write_file(&f, paths[0], p, n);
+    free(p);
+    fixture_read_file(&f, paths[1], &p, &n);
+    memset(p + 40 + 4 * f.o.index_slots + 20, 0xff, 20); /* its first item */
+    fixture_write_file(&f, paths[1], p, n);
+    free(p);
+    assert_ok(f.o.fs->unlink(f.o.fs, paths[2], &e), &e);
+    assert_ok(f.o.fs->unlink(f.o.fs, "/store/indexCheckpoint", &e), &e);
+    fixture_open(&f);
+    assert_all_found(&f, 0, count);
+    fixture_fini(&f);
+}
+
 /* It would hide every key of the records that it claims. */
 static void a_state_that_counts_impossible_items_is_not_believed(void **state)
 {
@@ -610,6 +644,7 @@ int main(void)
         cmocka_unit_test(a_file_has_upstreams_bytes),
         cmocka_unit_test(an_index_that_was_deleted_is_built_anew),
         cmocka_unit_test(damaged_files_are_built_anew),
+        cmocka_unit_test(an_empty_file_in_front_of_a_damaged_one_is_not_believed),
         cmocka_unit_test(a_state_that_counts_impossible_items_is_not_believed),
         cmocka_unit_test(a_damaged_full_file_is_built_anew_when_a_query_meets_it),
         cmocka_unit_test(after_a_crash_every_key_is_found_once),
