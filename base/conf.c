@@ -13,13 +13,15 @@
  * are understood but would be unsafe to run without (CONF_UNSAFE) are refused unless they ask for
  * the default. Keys without meaning here (CONF_IGNORED) are noted with the reason.
  *
- * Invariants: 1. a field is unchanged after a failed conf_set; 2. of the rows that share a field
- * the first is its name: it gives the default and is what conf_print prints; 3. blanks around a
+ * Invariants: 1. a field is unchanged after a failed conf_set; 2. a row with
+ * CONF_SECOND_NAME is another spelling: it gives no default and is not printed; 3. blanks around a
  * value never count; 4. a value marked CONF_SECRET appears in no text made here. */
 #include "base/conf.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/map.h"
 
 union value {
     bool b;
@@ -39,18 +41,10 @@ static const void *const_field_of(const struct conf_row *row, const void *obj)
     return (const char *)obj + row->offset;
 }
 
-static bool is_alias(const struct conf_table *t, size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (t->rows[k].offset == t->rows[i].offset && t->rows[i].offset != CONF_NO_FIELD)
-            return true;
-    return false;
-}
-
 const struct conf_row *conf_find(const struct conf_table *t, const char *key)
 {
     for (size_t i = 0; i < t->n; i++)
-        if (strcmp(t->rows[i].key, key) == 0)
+        if (t->rows[i].key[0] == key[0] && strcmp(t->rows[i].key, key) == 0)
             return &t->rows[i];
     return NULL;
 }
@@ -161,7 +155,7 @@ int conf_defaults(const struct conf_table *t, void *obj, struct err *e)
     for (size_t i = 0; i < t->n; i++) {
         const struct conf_row *row = &t->rows[i];
         union value v;
-        if (row->offset == CONF_NO_FIELD || !row->def || is_alias(t, i))
+        if (row->offset == CONF_NO_FIELD || !row->def || row->flags & CONF_SECOND_NAME)
             continue;
         int rc = parse_value(row, slice_str(row->def), &v, e);
         if (rc)
@@ -185,37 +179,45 @@ static int set_row(const struct conf_row *row, void *obj, struct slice v, struct
     return rc;
 }
 
-/* Edit distance (Levenshtein, ASCII case free of charge); words longer than WORD_MAX are far from
- * all. */
-enum { WORD_MAX = 63 };
+enum { WORD_MAX = 63 }; /* longer words are far from all */
 
-static size_t distance(const char *a, const char *b)
+static char lower(char c)
 {
-    size_t row[WORD_MAX + 1], a_n = strlen(a), b_n = strlen(b);
-    if (a_n > WORD_MAX || b_n > WORD_MAX)
-        return SIZE_MAX;
-    for (size_t k = 0; k <= b_n; k++)
-        row[k] = k;
-    for (size_t i = 1; i <= a_n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t k = 1; k <= b_n; k++) {
-            bool same = slice_eq_nocase(slice_of(a + i - 1, 1), slice_of(b + k - 1, 1));
-            size_t change = diagonal + !same, drop = row[k] + 1, add = row[k - 1] + 1;
-            diagonal = row[k];
-            row[k] = change < drop ? change : drop;
-            row[k] = add < row[k] ? add : row[k];
-        }
-    }
-    return row[b_n];
+    return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
 }
 
-static const char *nearest_key(const struct conf_table *t, const char *key)
+/* Edit distance (Levenshtein, ASCII case free of charge); `limit` when it is that or more. Cells of its
+ * table that are `limit` away from the diagonal cannot lie on a way that is shorter. */
+static size_t distance(struct slice a, struct slice b, size_t limit)
+{
+    size_t row[WORD_MAX + 1];
+    if (a.n > WORD_MAX || b.n > WORD_MAX || (a.n > b.n ? a.n - b.n : b.n - a.n) >= limit)
+        return limit;
+    for (size_t k = 0; k <= b.n; k++)
+        row[k] = k;
+    for (size_t i = 1; i <= a.n; i++) {
+        const size_t from = i > limit ? i - limit : 1, to = b.n < i + limit ? b.n : i + limit;
+        size_t diagonal = row[from - 1], least = from == 1 ? i : limit;
+        row[from - 1] = least;
+        for (size_t k = from; k <= to; k++) {
+            const size_t change = diagonal + (lower(a.p[i - 1]) != lower(b.p[k - 1]));
+            const size_t one_more = (row[k] < row[k - 1] ? row[k] : row[k - 1]) + 1;
+            diagonal = row[k];
+            row[k] = change < one_more ? change : one_more;
+            least = row[k] < least ? row[k] : least;
+        }
+        if (least >= limit)
+            return limit;
+    }
+    return row[b.n];
+}
+
+static const char *nearest_key(const struct conf_table *t, struct slice key)
 {
     const char *best = NULL;
-    size_t best_d = strlen(key) / 3 + 1;
-    for (size_t i = 0; i < t->n; i++) {
-        size_t d = distance(key, t->rows[i].key);
+    size_t best_d = key.n / 3 + 1;
+    for (size_t i = 0; i < t->n && key.n <= WORD_MAX; i++) {
+        const size_t d = distance(key, slice_str(t->rows[i].key), best_d);
         if (d < best_d) {
             best = t->rows[i].key;
             best_d = d;
@@ -227,7 +229,7 @@ static const char *nearest_key(const struct conf_table *t, const char *key)
 static int unknown_key(const struct conf_table *t, const char *key, const char *where,
                        struct err *e)
 {
-    const char *near = nearest_key(t, key);
+    const char *near = nearest_key(t, slice_str(key));
     return err_set(e, E_NOTFOUND, "%s: unknown key '%.64s'%s%s%s", where, key,
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
@@ -242,40 +244,63 @@ int conf_set(const struct conf_table *t, void *obj, const char *key, const char 
     return rc ? err_wrap(e, rc, "%s", where) : 0;
 }
 
-static bool given_before(const struct props *p, size_t i)
+/* "broker.conf:12"; without the line when the item was in no file. */
+static void place_of(const char *path, const struct prop *item, char out[192])
 {
-    for (size_t k = 0; k < i; k++)
-        if (strcmp(p->items[k].key, p->items[i].key) == 0)
-            return true;
-    return false;
+    if (item->line)
+        snprintf(out, 192, "%.160s:%d", path, item->line);
+    else
+        snprintf(out, 192, "%.160s", path);
+}
+
+struct noting {
+    const char *path;
+    struct map *told; /* keys that had their note */
+    void (*on_note)(void *arg, const char *text);
+    void *arg;
+};
+
+/* Tells, once for each key, that it is unknown or means nothing here. */
+static int note(const struct conf_table *t, const struct conf_row *row, const struct prop *item, struct noting *n,
+                struct err *e)
+{
+    char where[192];
+    struct err text;
+    void *before;
+    if (row && !(row->flags & CONF_IGNORED))
+        return 0;
+    if (map_put(n->told, slice_str(item->key), n, &before))
+        return err_set(e, E_NOMEM, "%s: %s", n->path, err_text(E_NOMEM));
+    if (before)
+        return 0;
+    place_of(n->path, item, where);
+    if (row)
+        err_set(&text, E_UNSUPP, "%s: %s is ignored: %s", where, row->key, row->help);
+    else
+        unknown_key(t, item->key, where, &text);
+    n->on_note(n->arg, text.text);
+    return 0;
 }
 
 int conf_apply(const struct conf_table *t, void *obj, const struct props *p, const char *path,
                void (*on_note)(void *arg, const char *text), void *arg, struct err *e)
 {
-    for (size_t i = 0; i < p->n; i++) {
+    struct noting noting = {path, map_new(), on_note, arg};
+    int rc = noting.told ? 0 : err_set(e, E_NOMEM, "%s: %s", path, err_text(E_NOMEM));
+    for (size_t i = 0; i < p->n && !rc; i++) {
         const struct prop *item = &p->items[i];
         const struct conf_row *row = conf_find(t, item->key);
-        struct err note;
-        char where[192];
-        if (item->line)
-            snprintf(where, sizeof where, "%.160s:%d", path, item->line);
-        else
-            snprintf(where, sizeof where, "%.160s", path);
-        int rc = row ? conf_set(t, obj, item->key, item->value, where, e) : 0;
-        if (rc)
-            return rc;
-        if (given_before(p, i) || !on_note)
-            continue;
-        if (!row)
-            unknown_key(t, item->key, where, &note);
-        else if (row->flags & CONF_IGNORED)
-            err_set(&note, E_UNSUPP, "%s: %s is ignored: %s", where, row->key, row->help);
-        else
-            continue;
-        on_note(arg, note.text);
+        rc = row ? set_row(row, obj, slice_trim(slice_str(item->value)), e) : 0;
+        if (rc) {
+            char where[192];
+            place_of(path, item, where);
+            err_wrap(e, rc, "%s", where);
+        } else if (on_note) {
+            rc = note(t, row, item, &noting, e);
+        }
     }
-    return 0;
+    map_free(noting.told, NULL);
+    return rc;
 }
 
 /* ---- printing ---- */
@@ -314,8 +339,7 @@ void conf_print(const struct conf_table *t, const void *obj, struct buf *out)
 {
     for (size_t i = 0; i < t->n; i++) {
         const struct conf_row *row = &t->rows[i];
-        if (row->offset == CONF_NO_FIELD || row->flags & (CONF_IGNORED | CONF_SECRET) ||
-            is_alias(t, i))
+        if (row->offset == CONF_NO_FIELD || row->flags & (CONF_IGNORED | CONF_SECRET | CONF_SECOND_NAME))
             continue;
         buf_str(out, row->key);
         buf_char(out, '=');

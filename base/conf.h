@@ -14,7 +14,8 @@ enum {
     CONF_RUNTIME = 1, /* may be changed while running (code 25) */
     CONF_UNSAFE = 2,  /* any value but the default is refused: `help` says why and what to do */
     CONF_IGNORED = 4, /* upstream key without meaning here: accepted, listed once with `help` as reason */
-    CONF_SECRET = 8   /* never printed */
+    CONF_SECRET = 8,  /* never printed */
+    CONF_SECOND_NAME = 16 /* set by CONF_ALIAS: another row has the field's name and default */
 };
 #define CONF_NO_FIELD SIZE_MAX
 struct conf_row {

@@ -55,7 +55,8 @@
 #define CONF_LIMITS_ENUM(names, hi) 0, hi, names
 #define CONF(kind, field, name, def, min, max, flags, help)                                        \
     {name, CONF_##kind, offsetof(CONF_ROWS, field), def, CONF_LIMITS_##kind(min, max), flags, help},
-#define CONF_ALIAS CONF
+#define CONF_ALIAS(kind, field, name, def, min, max, flags, help)                                  \
+    CONF(kind, field, name, def, min, max, (flags) | CONF_SECOND_NAME, help)
 #define CONF_NONE(kind, name, def, flags, help)                                                    \
     {name, CONF_##kind, CONF_NO_FIELD, def, 0, 0, NULL, flags, help},
 #include CONF_DEF

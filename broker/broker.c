@@ -523,6 +523,8 @@ int broker_open(struct broker **out, const struct broker_opts *o, struct err *e)
     if (!b)
         return err_set(e, E_NOMEM, "broker: out of memory");
     b->conf = o->conf;
+    b->send_ext[0] = (struct ext_field){SLICE_LIT(PROP_MSG_REGION), slice_str(o->conf->region_id)};
+    b->send_ext[1] = (struct ext_field){SLICE_LIT(PROP_TRACE_ON), slice_str(o->conf->trace_on ? "true" : "false")};
     b->opts = o;
     b->fs = o->fs ? o->fs : &fs_real;
     clock_steady_init(&b->steady, &clock_system, &clock_boot);

@@ -32,7 +32,7 @@ struct service { /* the service loop: timers, files, name servers */
     struct list jobs;             /* ensure.c: created, not yet written */
 };
 
-enum { BROKER_LOOP_MAX = 64, BROKER_ROUTES_MAX = 64 };
+enum { BROKER_LOOP_MAX = 64, BROKER_ROUTES_MAX = 64, SEND_EXT_N = 2 };
 
 struct broker_opts;
 
@@ -46,6 +46,7 @@ struct broker {
     struct host store_host; /* brokerIP1 and the real port: in every record and message id */
     char address[80];       /* the same as text: what name servers are told */
     char ha_address[80];
+    struct ext_field send_ext[SEND_EXT_N]; /* of refused sends: region and trace switch */
     struct store *store;
     struct topics *topics;
     struct groups *groups;

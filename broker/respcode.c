@@ -36,7 +36,7 @@ int32_t respcode_of_put(const struct broker *b, enum put_status s, char *remark,
     else if (s == PUT_DISK_FULL)
         snprintf(remark, cap,
                  "service not available now. The broker's disk is full: more than %d percent of it "
-                 "are used (diskSpaceWarningLevelRatio). Free space; sends are accepted again at %d "
+                 "were used (diskSpaceWarningLevelRatio). Free space; sends are accepted again at %d "
                  "percent (diskSpaceCleanForciblyRatio).",
                  b->conf->disk_warning, b->conf->disk_clean_forcibly);
     else if (s != PUT_UNAVAILABLE)

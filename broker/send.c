@@ -10,8 +10,8 @@
  * its arena lives until the store is done.
  *
  * Failure modes: every refusal is one answer with RocketMQ's code; the remark says what and why.
- * What the store says is mapped by respcode.c. An answer that is never written (oneway, peer gone)
- * changes nothing in the log.
+ * Each carries MSG_REGION and TRACE_ON, as a success does. What the store says is mapped by respcode.c.
+ * An answer that is never written (oneway, peer gone) changes nothing in the log.
  *
  * A batch is what the header's `batch` says, not what the code says. Its items are stored verbatim.
  *
@@ -408,6 +408,7 @@ void on_send(struct req *r)
     struct topic_info t;
     if (req_header(r, &h) != 0)
         return;
+    req_set_plain_ext(r, req_broker(r)->send_ext, SEND_EXT_N);
     if (ensure_behind(r, h.topic, on_send))
         return;
     if (!check_clock(r) || !check_name(r, h.topic))

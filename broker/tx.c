@@ -275,7 +275,9 @@ static void check(struct tx *t, const struct half *h)
     } else if (FAILPOINT(FP_TX_CHECK) == 0) {
         struct conn *const c = clients_pick_producer(t->b->clients, props_str_get(m.properties, PROP_PGROUP));
         if (c != NULL) {
-            const int rc = send_check(t, c, h, &m);
+            int rc = send_check(t, c, h, &m);
+            if (rc == 0 && FAILPOINT(FP_TX_CHECK_AGAIN) != 0)
+                rc = send_check(t, c, h, &m);
             if (rc != 0)
                 LOGW("tx.check", "half_offset=%" PRId64 " peer=%s text=\"%s\"", h->offset, conn_peer_text(c),
                      err_text(rc));

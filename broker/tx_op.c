@@ -172,16 +172,17 @@ void tx_op_progress(struct tx *t)
 
 /* --- start --- */
 
-/* One op record: marks what it names. */
-static int replay(struct tx *t, const struct message *m, struct op_span *s, struct err *e)
+/* One op record: marks what it names. There are `halves` halves: a greater number would claim memory up to
+ * itself, and decide a half that is yet to come. */
+static int replay(struct tx *t, const struct message *m, int64_t halves, struct op_span *s, struct err *e)
 {
     struct slice rest = m->body, name;
     while (slice_cut(&rest, ',', &name)) {
         int64_t offset;
         if (name.n == 0)
             continue;
-        if (slice_i64(name, &offset) != 0 || offset < 0) {
-            LOGE("tx.op_bad", "op_offset=%" PRId64 " text=\"not an offset: skipped\"", m->queue_offset);
+        if (slice_i64(name, &offset) != 0 || offset < 0 || offset >= halves) {
+            LOGE("tx.op_bad", "op_offset=%" PRId64 " text=\"names no half message: skipped\"", m->queue_offset);
             continue;
         }
         if (offset > s->half_max)
@@ -209,7 +210,8 @@ int tx_op_start(struct tx *t, struct err *e)
     int rc = tx_window_init(&t->window, t->scan_to);
     if (rc != 0)
         return err_set(e, rc, "transaction table");
-    int64_t at = stored_position(t, TOPIC_OP);
+    int64_t at = stored_position(t, TOPIC_OP), half_min, halves;
+    store_queue_range(t->b->store, SLICE_LIT(TOPIC_HALF), 0, &half_min, &halves);
     struct store_unit units[64];
     for (int n; rc == 0 && (n = store_units(t->b->store, SLICE_LIT(TOPIC_OP), 0, at, units, 64)) > 0;) {
         for (int i = 0; i < n && rc == 0; i++, at++) {
@@ -222,7 +224,7 @@ int tx_op_start(struct tx *t, struct err *e)
             }
             struct op_span s = {.offset = at, .half_max = -1, .low = t->durable_low,
                                 .end_phys = units[i].phys_offset + units[i].size};
-            if (message_decode(v.record, 0, &m, &bad) == 0 && (rc = replay(t, &m, &s, e)) == 0 &&
+            if (message_decode(v.record, 0, &m, &bad) == 0 && (rc = replay(t, &m, halves, &s, e)) == 0 &&
                 (rc = tx_spans_push(&t->spans, &s)) != 0)
                 err_set(e, rc, "op positions");
             store_view_release(&v);

@@ -16,7 +16,7 @@
 int site_files(struct fs *fs, const char *dir, struct site_file **out, int *n, struct err *e)
 {
     int64_t *starts;
-    int rc = starts_list(fs, dir, &starts, n, e);
+    int rc = numbers_list(fs, dir, file_name_parse, &starts, n, e);
     if (rc)
         return rc;
     struct site_file *const files = calloc((size_t)*n + 1, sizeof *files);
@@ -90,56 +90,27 @@ int site_log_file(const struct site *s, int64_t pos)
 
 /* ---- index files ---- */
 
-struct index_list {
-    struct site *s;
-    int cap;
-};
-
-static int add_index(void *arg, const char *name)
-{
-    struct index_list *const l = arg;
-    struct site *const s = l->s;
-    int64_t number;
-    if (!index_name_parse(name, &number))
-        return 0;
-    if (s->index_n == l->cap) {
-        const int cap = l->cap ? l->cap * 2 : 16;
-        struct site_index_file *const v = realloc(s->index, (size_t)cap * sizeof *v);
-        if (!v)
-            return E_NOMEM;
-        s->index = v;
-        l->cap = cap;
-    }
-    s->index[s->index_n++] = (struct site_index_file){.name = number};
-    return 0;
-}
-
-static int compare_index(const void *a, const void *b)
-{
-    const struct site_index_file *const x = a, *const y = b;
-    return (x->name > y->name) - (x->name < y->name);
-}
-
 static int list_index(struct site *s, struct err *e)
 {
-    struct index_list l = {.s = s};
-    int rc = s->fs->list(s->fs, s->index_dir, add_index, &l, e);
-    if (rc == E_NOTFOUND)
-        return 0;
+    int64_t *names;
+    int n;
+    int rc = numbers_list(s->fs, s->index_dir, index_name_parse, &names, &n, e);
     if (rc)
-        return rc == E_NOMEM ? err_set(e, rc, "list %s", s->index_dir) : rc;
-    if (s->index_n)
-        qsort(s->index, (size_t)s->index_n, sizeof *s->index, compare_index);
-    for (int i = 0; i < s->index_n && !rc; i++) {
+        return rc;
+    s->index = calloc((size_t)n + 1, sizeof *s->index);
+    if (!s->index)
+        rc = err_set(e, E_NOMEM, "list %s", s->index_dir);
+    for (; s->index_n < n && !rc; s->index_n++) {
         struct buf path;
         struct fs_stat st;
         buf_init(&path, 0);
-        buf_printf(&path, "%s/%017lld%c", s->index_dir, (long long)s->index[i].name, 0);
+        buf_printf(&path, "%s/%017lld%c", s->index_dir, (long long)names[s->index_n], 0);
         rc = buf_error(&path) ? err_set(e, E_NOMEM, "list %s", s->index_dir) : s->fs->stat(s->fs, path.p, &st, e);
         if (!rc)
-            s->index[i].size = st.size;
+            s->index[s->index_n] = (struct site_index_file){.name = names[s->index_n], .size = st.size};
         buf_free(&path);
     }
+    free(names);
     return rc;
 }
 

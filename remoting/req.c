@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "remoting/server_priv.h"
 
 struct req *req_new(struct server_io *sio, struct conn *c)
@@ -40,6 +41,8 @@ struct req *req_new(struct server_io *sio, struct conn *c)
     r->conn = c;
     r->block = NULL;
     r->user = NULL;
+    r->plain_ext = NULL;
+    r->plain_ext_n = 0;
     r->scratch_n = 0;
     c->inflight++;
     sio->inflight++;
@@ -90,6 +93,12 @@ bool req_oneway(const struct req *r) { return (r->command.flag & COMMAND_FLAG_ON
 int64_t req_received_ms(const struct req *r) { return r->received_ms; }
 void req_set_user(struct req *r, void *user) { r->user = user; }
 void *req_user(const struct req *r) { return r->user; }
+
+void req_set_plain_ext(struct req *r, const struct ext_field *ext, size_t n)
+{
+    r->plain_ext = ext;
+    r->plain_ext_n = n;
+}
 
 int req_header(struct req *r, void *hdr)
 {
@@ -193,6 +202,8 @@ static int encode_answer(const struct req *r, struct buf *out, int32_t code, con
         .desc = resp == NULL ? NULL : row->response,
         .names = HDR_LONG,
         .hdr = resp,
+        .extra = r->plain_ext,
+        .extra_n = resp == NULL ? r->plain_ext_n : 0,
     };
     return command_encode(out, &cmd, body_n, e);
 }
@@ -208,7 +219,7 @@ static struct out *answer_begin(struct req *r, int32_t code, const char *remark,
                                 size_t body_n, size_t piece_n, size_t *before)
 {
     struct conn *c = r->conn;
-    struct out *o = req_oneway(r) ? NULL : output_begin(c, piece_n);
+    struct out *o = req_oneway(r) || FAILPOINT(FP_BROKER_REPLY) != 0 ? NULL : output_begin(c, piece_n);
     if (o == NULL)
         return NULL;
     *before = o->bytes.n;

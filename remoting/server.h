@@ -102,6 +102,8 @@ void req_drop_input(struct req *r); /* the command's slices become invalid */
 void req_post(struct req *r, void (*fn)(struct req *r));
 void req_set_user(struct req *r, void *user);
 void *req_user(const struct req *r);
+/* Fields that the answer carries if it has no response header; borrowed until then. */
+void req_set_plain_ext(struct req *r, const struct ext_field *ext, size_t n);
 
 /* The answer: response header by the code's row (NULL: none), remark may be NULL. Frees r. A oneway
  * request writes nothing. */

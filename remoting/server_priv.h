@@ -31,6 +31,8 @@ struct req {
     struct buf spill; /* strings of an oddly written header */
     int64_t received_ms;
     void *user;
+    const struct ext_field *plain_ext; /* of an answer without a header */
+    size_t plain_ext_n;
     struct mail mail;
     void (*posted)(struct req *r);
     struct scratch *more;

@@ -146,7 +146,7 @@ int commitlog_load(struct commitlog *l, struct err *e)
     int n;
     int rc = fs_mkdirs(l->fs, l->dir, e);
     if (!rc)
-        rc = starts_list(l->fs, l->dir, &starts, &n, e);
+        rc = numbers_list(l->fs, l->dir, file_name_parse, &starts, &n, e);
     if (rc)
         return rc;
     for (int i = 0; i < n && !rc; i++) {

@@ -344,46 +344,18 @@ static int advance(struct index *ix, bool *more, struct err *e)
 
 /* ---- opening ---- */
 
-struct names {
-    int64_t *v;
-    int n, cap;
-};
-
-static int add_name(void *arg, const char *text)
-{
-    struct names *s = arg;
-    int64_t name;
-    if (!index_name_parse(text, &name))
-        return 0;
-    if (s->n == s->cap) {
-        const int cap = s->cap ? s->cap * 2 : 16;
-        int64_t *v = realloc(s->v, (size_t)cap * sizeof *v);
-        if (!v)
-            return E_NOMEM;
-        s->v = v;
-        s->cap = cap;
-    }
-    s->v[s->n++] = name;
-    return 0;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
 struct opening {
     struct index *ix;
-    struct names names;
+    int64_t *names; /* of the files, ascending */
+    int name_n;
     struct index_state state;
     bool have_state; /* and its file is there */
 };
 
-static bool name_listed(const struct names *s, int64_t name)
+static bool name_listed(const struct opening *o, int64_t name)
 {
-    for (int i = 0; i < s->n; i++)
-        if (s->v[i] == name)
+    for (int i = 0; i < o->name_n; i++)
+        if (o->names[i] == name)
             return true;
     return !name;
 }
@@ -402,10 +374,10 @@ static int load_files(struct opening *o, struct err *e)
     const struct store *st = ix->st;
     bool drop = false;
     int rc = 0;
-    for (int i = 0; i < o->names.n && !rc; i++) {
+    for (int i = 0; i < o->name_n && !rc; i++) {
         struct index_file *f = NULL;
         struct err why;
-        rc = index_file_load(st->fs, ix->dir, o->names.v[i], st->o.index_slots, st->o.index_items, &f, &why);
+        rc = index_file_load(st->fs, ix->dir, o->names[i], st->o.index_slots, st->o.index_items, &f, &why);
         if (rc && rc != E_CORRUPT)
             return err_set(e, rc, "%s", why.text);
         if (rc) {
@@ -422,7 +394,7 @@ static int load_files(struct opening *o, struct err *e)
             continue;
         }
         char path[32];
-        snprintf(path, sizeof path, "%017lld", (long long)o->names.v[i]);
+        snprintf(path, sizeof path, "%017lld", (long long)o->names[i]);
         char *whole = path_join(ix->dir, path);
         rc = whole ? remove_path(ix, whole, e) : err_set(e, E_NOMEM, "load index");
         free(whole);
@@ -513,12 +485,10 @@ static int open_index(struct index *ix, struct err *e)
     struct opening o = {.ix = ix};
     int rc = fs_mkdirs(st->fs, ix->dir, e);
     if (!rc)
-        rc = st->fs->list(st->fs, ix->dir, add_name, &o.names, e);
-    if (!rc && o.names.n)
-        qsort(o.names.v, (size_t)o.names.n, sizeof *o.names.v, compare_names);
+        rc = numbers_list(st->fs, ix->dir, index_name_parse, &o.names, &o.name_n, e);
     if (!rc)
         rc = index_state_load(ix, &o.state, e);
-    o.have_state = !rc && name_listed(&o.names, o.state.name);
+    o.have_state = !rc && name_listed(&o, o.state.name);
     /* Headers and slots count only where nobody kept a state. */
     ix->clean &= rc == E_NOTFOUND;
     if (rc == E_NOTFOUND || rc == E_CORRUPT)
@@ -529,7 +499,7 @@ static int open_index(struct index *ix, struct err *e)
         rc = reopen_last(&o, e);
     if (!rc)
         rc = check_others(&o, e);
-    free(o.names.v);
+    free(o.names);
     if (!rc)
         rc = set_position(&o, e);
     if (rc) {

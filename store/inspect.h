@@ -2,7 +2,7 @@
 /* What a program that looks at the files of a stopped store (mqstore) shares with the store: how a
  * record is judged, what is derived from it, how the numbers in each file are read. Nothing here opens a
  * store or changes a file; store_priv.h includes it, so there is one reader of each format.
- * Pure but for starts_list; any thread. */
+ * Pure but for numbers_list; any thread. */
 #include "base/buf.h"
 #include "base/fs.h"
 #include "proto/message.h"
@@ -46,9 +46,10 @@ bool file_name_parse(const char *name, int64_t *start);
 /* "dir/name" with malloc; NULL when memory is out. */
 char *path_join(const char *dir, const char *name);
 char *path_join_start(const char *dir, int64_t start);
-/* The start offsets of the 20-digit names in a directory, ascending. The caller frees. A directory
- * that does not exist has none. */
-int starts_list(struct fs *fs, const char *dir, int64_t **out, int *n, struct err *e) HP_MUST_USE;
+/* The numbers that file names in a directory stand for (file_name_parse, index_name_parse), ascending;
+ * other names are passed over. The caller frees. A directory that does not exist has none. */
+int numbers_list(struct fs *fs, const char *dir, bool (*parse)(const char *name, int64_t *number), int64_t **out,
+               int *n, struct err *e) HP_MUST_USE;
 
 /* ---- queue.c ---- */
 

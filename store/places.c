@@ -343,6 +343,23 @@ int places_lock_abort(struct store *st, struct err *e)
 
 /* ---- after recovery ---- */
 
+/* storePlaces carries no checksum, so the path may be any: only a file is removed that holds what an abort
+ * file does, a process id or nothing. */
+static void remove_old_abort(struct store *st, const char *path)
+{
+    char *text;
+    size_t n;
+    struct err why;
+    int rc = fs_read_all(st->fs, path, ABORT_MAX, &text, &n, &why);
+    if (!rc) {
+        const bool ours = strspn(text, "0123456789") == n;
+        free(text);
+        rc = ours ? st->fs->unlink(st->fs, path, &why) : err_set(&why, E_DENIED, "%s is no abort file", path);
+    }
+    if (rc && rc != E_NOTFOUND)
+        LOGW("store.places", "text=\"the abort file of last time stays: %s\"", why.text);
+}
+
 int places_settle(struct store *st, struct err *e)
 {
     struct places *p = &st->places;
@@ -355,13 +372,8 @@ int places_settle(struct store *st, struct err *e)
     }
     if (!moved)
         return 0;
-    int rc = save(st, paths, e);
-    if (!rc && p->old_abort) {
-        struct err why;
-        rc = st->fs->unlink(st->fs, p->old_abort, &why);
-        if (rc && rc != E_NOTFOUND)
-            LOGW("store.places", "text=\"the abort file of last time stays: %s\"", why.text);
-        rc = 0;
-    }
+    const int rc = save(st, paths, e);
+    if (!rc && p->old_abort)
+        remove_old_abort(st, p->old_abort);
     return rc;
 }

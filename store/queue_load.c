@@ -154,7 +154,7 @@ static int remove_files_from(struct store_queue *q, int64_t first_start, struct 
     char *dir = queue_dir(q);
     int64_t *starts = NULL;
     int n = 0;
-    int rc = dir ? starts_list(t->fs, dir, &starts, &n, e) : err_set(e, E_NOMEM, "cut consume queue");
+    int rc = dir ? numbers_list(t->fs, dir, file_name_parse, &starts, &n, e) : err_set(e, E_NOMEM, "cut consume queue");
     if (!rc && n && starts[n - 1] >= first_start)
         queue_fds_close(q);
     for (int i = n; i-- > 0 && !rc && starts[i] >= first_start;) {
@@ -464,7 +464,7 @@ static int judge_files(struct queue_table *t, const char *dir, bool clean, struc
 {
     int64_t *starts;
     int n;
-    int rc = starts_list(t->fs, dir, &starts, &n, e);
+    int rc = numbers_list(t->fs, dir, file_name_parse, &starts, &n, e);
     if (rc)
         return rc;
     bool stop = false;
@@ -521,20 +521,46 @@ static int probe(struct store_queue *q, struct err *e)
     return rc; /* without memory for it recovery reads again */
 }
 
+/* A queue id as we write it: 007 and 7 would be two directories of one queue. */
+static bool queue_name_parse(const char *name, int32_t *id)
+{
+    char text[16];
+    if (slice_i32(slice_str(name), id) || *id < 0)
+        return false;
+    snprintf(text, sizeof text, "%d", *id);
+    return !strcmp(name, text);
+}
+
+/* Is it a directory? Of other files one line is logged: they are not ours. */
+static int look_at(struct queue_table *t, const char *path, bool *is_dir, struct err *e)
+{
+    struct fs_stat st;
+    const int rc = t->fs->stat(t->fs, path, &st, e);
+    *is_dir = !rc && st.is_dir;
+    if (!rc && !st.is_dir)
+        LOGW("store.load", "file=%s text=\"is no directory, left alone\"", path);
+    return rc == E_NOTFOUND ? 0 : rc;
+}
+
 static int load_queue(struct queue_table *t, const char *topic_dir, struct slice topic, const char *id_name,
                       bool clean, struct err *e)
 {
+    char quoted[64];
     int32_t id;
-    if (slice_i32(slice_str(id_name), &id) || id < 0) {
-        LOGW("store.load", "dir=%s text=\"%s is no queue id, left alone\"", topic_dir, id_name);
+    if (!queue_name_parse(id_name, &id)) {
+        LOGW("store.load", "dir=%s text=\"%s is no queue id, left alone\"", topic_dir,
+             log_quote(slice_str(id_name), quoted, sizeof quoted));
         return 0;
     }
     char *dir = path_join(topic_dir, id_name);
     if (!dir)
         return err_set(e, E_NOMEM, "load consume queue");
+    bool is_dir;
     struct run run = {0};
     struct store_queue *q = NULL;
-    int rc = judge_files(t, dir, clean, &run, e);
+    int rc = look_at(t, dir, &is_dir, e);
+    if (!rc && is_dir)
+        rc = judge_files(t, dir, clean, &run, e);
     if (!rc && run.n)
         rc = queue_open(t, topic, id, &q, e);
     if (!rc && q) {
@@ -566,8 +592,11 @@ static int load_topic(struct queue_table *t, const char *name, bool clean, struc
     }
     char *dir = path_join(t->dir, name);
     struct names ids;
-    int rc = dir ? names_list(t->fs, dir, &ids, e) : err_set(e, E_NOMEM, "load consume queues");
-    if (!rc) {
+    bool is_dir = false;
+    int rc = dir ? look_at(t, dir, &is_dir, e) : err_set(e, E_NOMEM, "load consume queues");
+    if (!rc && is_dir)
+        rc = names_list(t->fs, dir, &ids, e);
+    if (!rc && is_dir) {
         for (size_t i = 0; i < ids.n && !rc; i++)
             rc = load_queue(t, dir, slice_str(name), ids.v[i], clean, e);
         names_free(&ids);

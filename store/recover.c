@@ -6,7 +6,8 @@
  * What a whole record is: record.c; checksums are compared with checkCRCOnRecover.
  * A record that is whole but for a checksum that fits nothing is kept, with a log line, when the checksum can be
  * an application's property (record_check.c) and no record replayed before it has one that fits. The first
- * record that is looked at after a crash must have something behind it, else it may be a torn tail.
+ * record that is looked at after a crash must have something behind it or be older than the last sync, else it
+ * may be a torn tail.
  * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
  * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
@@ -34,7 +35,8 @@
  *   larger, while rebuilding everything       the log itself has the gap: pre-blank units fill it
  *
  * Failure modes: disk errors end store_open, the next one starts over: every step leaves files that
- * lead to the same end. A full disk does not: units stay in memory and the checkpoint where it was. A record that is not whole although a younger one in a later file is known to
+ * lead to the same end. A full disk does not: units stay in memory and the checkpoint where it was. A
+ * record that is not whole although one behind it, in its file or at the beginning of a later one, is known to
  * have been synced is no torn tail but damage: E_CORRUPT, nothing is dropped without being asked.
  *
  * Invariants: 1. every whole record before the first one that is not whole is kept; 2. log and queues
@@ -92,6 +94,15 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
+/* Was the record on disk before the last stop for certain? Of the same time as the last sync only the log's
+ * first record is: others may have come behind it. */
+static bool was_synced(const struct recovery *r, int64_t pos, const struct message *m)
+{
+    const int64_t synced = r->st->checkpoint.physic_ts;
+    return m->store_timestamp < synced ||
+           (synced && m->store_timestamp == synced && pos == r->st->log.files[0]->start);
+}
+
 /* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
  * that property an application's? */
 static bool has_foreign_checksum(const struct recovery *r, const struct store_file *f, int64_t pos, struct message *m)
@@ -99,7 +110,7 @@ static bool has_foreign_checksum(const struct recovery *r, const struct store_fi
     struct store *st = r->st;
     enum behind behind;
     if (!st->o.check_crc_on_recover || r->checksums || !checksum_fits_nothing(st, f, pos, m, &behind) ||
-        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records))
+        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records && !was_synced(r, pos, m)))
         return false;
     LOGW("store.recover", "physOffset=%lld text=\"kept: the property __CRC32# is no checksum of this record\"",
          (long long)pos);
@@ -413,25 +424,57 @@ static int64_t count_dropped(struct commitlog *l, int64_t pos)
     return last - pos;
 }
 
-/* Refuses to drop what was certainly on disk: a later file begins with a whole record that is older
- * than the log's last sync. */
-static int refuse_damage(const struct recovery *r, struct err *e)
+/* The first whole record behind `pos` in its file that was on disk for certain: younger than what was replayed,
+ * older than the log's last sync. Without the former a record that an earlier cut left in place would do: RocketMQ
+ * does not zero what it cuts. When nothing that was synced is missing, nothing is read. -1: none. */
+static int64_t synced_in_file(const struct recovery *r, const struct store_file *f)
+{
+    enum { MAGIC_AT = 4, PHYS_AT = 28 };
+    const int64_t safe = r->st->checkpoint.physic_ts;
+    const char *const end = f->map + f->size, *at = f->map + (r->pos - f->start);
+    while (r->last_ts < safe && end - at > MESSAGE_SIZE_MIN &&
+           (at = memchr(at + MAGIC_AT + 1, MESSAGE_MAGIC_V1 >> 24 & 0xFF, (size_t)(end - at - MAGIC_AT - 1)))) {
+        at -= MAGIC_AT;
+        struct message m;
+        const int64_t phys = f->start + (at - f->map);
+        if (end - at >= MESSAGE_SIZE_MIN && (int64_t)be64_get(at + PHYS_AT) == phys &&
+            record_judge(slice_of(at, (size_t)(end - at)), end - at, phys, MESSAGE_CHECK_CRC, &m, NULL) ==
+                RECORD_WHOLE &&
+            m.store_timestamp >= r->last_ts && m.store_timestamp < safe)
+            return phys;
+    }
+    return -1;
+}
+
+/* The same at the beginning of a later file. */
+static int64_t synced_behind(const struct recovery *r, const struct store_file *f)
 {
     struct commitlog *l = &r->st->log;
+    const int64_t found = synced_in_file(r, f);
+    if (found >= 0)
+        return found;
     for (int i = l->file_n; i-- > 0 && l->files[i]->start > r->pos;) {
         int64_t ts;
-        if (whole_record_at(r->st, l->files[i]->start, &ts) && ts >= 0 && ts < r->st->checkpoint.physic_ts) {
-            struct store_file *f = commitlog_find(l, r->pos);
-            const int rc = err_set(e, E_CORRUPT, "%s: damaged at byte %lld (physical offset %lld), and %020lld "
-                                   "is whole; restore the file from a copy, or move the later files and "
-                                   "`checkpoint` away to give up what is behind", f->path,
-                                   (long long)(r->pos - f->start), (long long)r->pos,
-                                   (long long)l->files[i]->start);
-            store_file_unref(f);
-            return rc;
-        }
+        if (whole_record_at(r->st, l->files[i]->start, &ts) && ts >= 0 && ts < r->st->checkpoint.physic_ts)
+            return l->files[i]->start;
     }
-    return 0;
+    return -1;
+}
+
+/* Refuses to drop what was certainly on disk: what stands in front of it is no torn tail. */
+static int refuse_damage(const struct recovery *r, struct err *e)
+{
+    struct store_file *f = commitlog_find(&r->st->log, r->pos);
+    if (!f)
+        return 0;
+    const int64_t behind = synced_behind(r, f);
+    int rc = 0;
+    if (behind >= 0)
+        rc = err_set(e, E_CORRUPT, "%s: damaged at byte %lld, and what was synced stands whole behind it, at physical "
+                     "offset %lld; look with `mqstore verify`, then restore the file or use `mqstore repair`",
+                     f->path, (long long)(r->pos - f->start), (long long)behind);
+    store_file_unref(f);
+    return rc;
 }
 
 static int finish_queues(struct recovery *r, struct err *e)

@@ -8,7 +8,7 @@
  * the file systems that hold the log and the root:
  *   above diskSpaceWarningLevelRatio                 appends are refused (STORE_DISK_FULL)
  *   at or below diskSpaceCleanForciblyRatio          appends are accepted
- *   between the two                                  as it was before
+ *   between the two                                  as it was before; while refused, one log line
  * Reads and deletions go on. Source: DefaultMessageStore.CleanCommitLogService of 5.5.0.
  *
  * The cleaner. A round starts every cleanResourceInterval. It removes the oldest log file while
@@ -113,6 +113,12 @@ static void judge_space(struct store *st, int used)
              st->o.disk_clean_forcibly);
     else if (!full && was)
         LOGI("store.disk_free", "usedPercent=%d text=\"sends are accepted again\"", used);
+    const bool is_short = full && used <= st->o.disk_warning;
+    if (is_short && !r->short_told)
+        LOGW("store.disk_short", "usedPercent=%d diskSpaceCleanForciblyRatio=%d cleanFileForciblyEnable=%d "
+             "text=\"some space came back, not enough: sends stay refused\"", used, st->o.disk_clean_forcibly,
+             st->o.clean_forcibly);
+    r->short_told = is_short;
 }
 
 bool space_step(void *arg)

@@ -53,16 +53,17 @@ bool file_name_parse(const char *name, int64_t *start)
     return !name[FILE_NAME_LEN] && !slice_i64(slice_of(name, FILE_NAME_LEN), start);
 }
 
-struct starts {
+struct numbers {
+    bool (*parse)(const char *name, int64_t *number);
     int64_t *v;
     int n, cap;
 };
 
-static int add_start(void *arg, const char *name)
+static int add_number(void *arg, const char *name)
 {
-    struct starts *s = arg;
-    int64_t start;
-    if (!file_name_parse(name, &start))
+    struct numbers *s = arg;
+    int64_t number;
+    if (!s->parse(name, &number))
         return 0;
     if (s->n == s->cap) {
         const int cap = s->cap ? s->cap * 2 : 16;
@@ -72,26 +73,27 @@ static int add_start(void *arg, const char *name)
         s->v = v;
         s->cap = cap;
     }
-    s->v[s->n++] = start;
+    s->v[s->n++] = number;
     return 0;
 }
 
-static int compare_starts(const void *a, const void *b)
+static int compare_numbers(const void *a, const void *b)
 {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
 }
 
-int starts_list(struct fs *fs, const char *dir, int64_t **out, int *n, struct err *e)
+int numbers_list(struct fs *fs, const char *dir, bool (*parse)(const char *name, int64_t *number), int64_t **out,
+               int *n, struct err *e)
 {
-    struct starts s = {0};
-    const int rc = fs->list(fs, dir, add_start, &s, e);
+    struct numbers s = {.parse = parse};
+    const int rc = fs->list(fs, dir, add_number, &s, e);
     if (rc && rc != E_NOTFOUND) {
         free(s.v);
         return rc == E_NOMEM ? err_set(e, E_NOMEM, "list %s", dir) : rc;
     }
     if (s.n)
-        qsort(s.v, (size_t)s.n, sizeof *s.v, compare_starts);
+        qsort(s.v, (size_t)s.n, sizeof *s.v, compare_numbers);
     *out = s.v;
     *n = s.n;
     return 0;

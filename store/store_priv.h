@@ -367,6 +367,7 @@ struct retention {
     atomic_int used;           /* percent; -1 before the first look */
     _Atomic int64_t keep_from;
     bool watch_blind;          /* watch only: the last look failed */
+    bool short_told;           /* watch only: that some space came back, and not enough */
     /* the cleaner's */
     int64_t next_ms;           /* monotonic: nothing to do before */
     _Atomic int64_t age_from_ts; /* wall time: nothing goes by age before; in the checkpoint too */

@@ -1,6 +1,15 @@
 #!/usr/bin/env bash
-# demo.sh [--keep]: starts the whole system in a directory of its own, plays the shop's scenario and
-# prints the invariants. Called by ./run demo, which builds first. Exit status 0 only if everything held.
+# demo.sh [--keep] [--namesrv ADDRESS [--cluster NAME] [--delay-levels LIST]] [--dsn DSN [--clean]]: starts the
+# whole system in a directory of its own, plays the shop's scenario and prints the invariants. Called by
+# ./run demo, which builds first. Exit status 0 only if everything held.
+#   --keep      leaves it running
+#   --namesrv   uses a RocketMQ cluster that exists: host:port;host:port of its name servers. The steps that
+#               kill the broker are left out
+#   --cluster   its name [DefaultCluster]
+#   --delay-levels  messageDelayLevel of brokers that do not tell it [RocketMQ's default]
+#   --dsn       uses a PostgreSQL that exists: an empty database, a login that may create schemas and roles;
+#               what was made there is removed at the end, unless --keep or something failed
+#   --clean     only removes what such a run left in the database
 #   HALFPENNY_BIN   folder of the programs [build/bin]
 #   TMPDIR          where the directory is made [/tmp]; PostgreSQL's user must be able to enter it
 set -uo pipefail
@@ -8,55 +17,26 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$ROOT/tools/lib.sh"
 PAY_DEADLINE_MS=25000 DRIVE_MS=15000
 . "$ROOT/tools/stack.sh"
+. "$ROOT/tools/existing.sh"
+. "$ROOT/tools/scenario.sh"
 
-keep=
-case ${1:-} in
-'') ;;
---keep) keep=1 ;;
-*) die "usage: ./run demo [--keep]" ;;
-esac
-
-# --- telling what happens ---
-
-bold='' green='' red='' plain=''
-if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
-    bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
-fi
-begun=$EPOCHREALTIME
-step_begun=$begun
-failures=0
-step_titles=() step_times=() step_results=()
-
-seconds_since() { # EPOCHREALTIME value
-    local us=$((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}))
-    printf '%d.%02d' $((us / 1000000)) $((us % 1000000 / 10000))
-}
-tell() { printf '%8s s  %s\n' "$(seconds_since "$begun")" "$*"; }
-indent() { sed '/^$/d; s/^/              /'; }
-
-step() { # TITLE
-    end_step
-    step_titles+=("$1")
-    step_begun=$EPOCHREALTIME
-    step_failures=$failures
-    printf '\n%s%s%s\n' "$bold" "$1" "$plain"
-}
-end_step() {
-    [ ${#step_titles[@]} -eq ${#step_times[@]} ] && return
-    step_times+=("$(seconds_since "$step_begun")")
-    [ "$failures" -eq "$step_failures" ] && step_results+=("held") || step_results+=("FAILED")
-}
-expect() { # WHAT COMMAND...: says whether it held
-    local what=$1
+usage='usage: ./run demo [--keep] [--namesrv HOST:PORT[;HOST:PORT] [--cluster NAME] [--delay-levels LIST]] [--dsn DSN [--clean]]'
+keep='' namesrv='' cluster=DefaultCluster delay_levels='' dsn='' clean=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    --keep) keep=1 ;;
+    --clean) clean=1 ;;
+    --namesrv | --cluster | --delay-levels | --dsn)
+        [ -n "${2:-}" ] || die "$1 needs a value; $usage"
+        option=${1#--}
+        printf -v "${option//-/_}" '%s' "$2"
+        shift
+        ;;
+    *) die "$usage" ;;
+    esac
     shift
-    if "$@"; then
-        tell "${green}ok${plain}      $what"
-    else
-        tell "${red}FAILED${plain}  $what"
-        failures=$((failures + 1))
-    fi
-}
-is() { [ "$1" = "$2" ]; }
+done
+[ -z "$clean" ] || [ -n "$dsn" ] || die "--clean needs --dsn; $usage"
 
 # --- stopping ---
 
@@ -67,288 +47,55 @@ finish() {
     exit "$status"
 }
 
-# --- the customer ---
+# --- starting ---
 
-place() { # USER ITEMS WALLET [COUPON]: sets STATUS, BODY, ORDER
-    order_json "$@"
-    http POST "${URL[order]}/v1/orders" "$REQUEST" "$(new_key)"
-    ORDER=$(member order_id)
-}
-
-# place_behind FAILPOINT USER ITEMS WALLET [COUPON]: in the background; the order waits at the failpoint.
-# Returns once it does; ORDER is its id.
-place_behind() {
-    failpoint order "$1*1"
-    shift
-    rm -f "$S_DIR/answer"
-    local before
-    before=$(sql "SELECT coalesce(max(order_id), 0) FROM ord.trade_order")
-    (
-        place "$@"
-        printf '%s\n%s\n' "$STATUS" "$BODY" >"$S_DIR/answer.new"
-        mv "$S_DIR/answer.new" "$S_DIR/answer"
-    ) &
-    customer=$!
-    until_sql 10 "SELECT max(order_id) > $before FROM ord.trade_order" || return 1
-    ORDER=$(sql "SELECT max(order_id) FROM ord.trade_order")
-}
-answer_of_background() { # sets STATUS, BODY
-    wait "$customer"
-    STATUS=$(sed -n 1p "$S_DIR/answer")
-    BODY=$(sed -n 2p "$S_DIR/answer")
-}
-
-pay() { # ORDER: through thirdpay, to the end; sets PAYMENT
-    local url
-    http POST "${URL[payment]}/v1/payments" "{\"order_id\":\"$1\",\"channel\":\"thirdpay\"}" "$(new_key)"
-    PAYMENT=$(member pay_id) url=$(member provider_url)
-    tell "payment $PAYMENT over $(money "$(member pay_amount)") created (HTTP $STATUS); the payer opens $url"
-    http POST "$url"
-    tell "the payer pressed Pay (HTTP $STATUS); thirdpay signs and sends its callback"
-    expect "settled: order, points and journal have acknowledged" \
-        until_sql 20 "SELECT is_paid = 2 AND acks = 7 FROM pay.trade_pay WHERE pay_id = ${PAYMENT:-0}"
-}
-
-open_payment() { # ORDER: sets PAYMENT, PAY_URL, STATUS
-    http POST "${URL[payment]}/v1/payments" "{\"order_id\":\"$1\",\"channel\":\"thirdpay\"}" "$(new_key)"
-    PAYMENT=$(member pay_id) PAY_URL=$(member provider_url)
-}
-provider() { http POST "${URL[thirdpay-internal]}/admin/switches" "{\"$1\":$2}"; } # SWITCH VALUE
-payment_is() {                                                                       # PAYMENT STATE [SECONDS]
-    until_sql "${3:-20}" "SELECT is_paid = $2 FROM pay.trade_pay WHERE pay_id = ${1:-0}"
-}
-# refunded PAYMENT [SECONDS]: the payer has his money back, once, and everybody knows.
-refunded() {
-    expect "payment ${1:-?} is refunded" payment_is "$1" 5 "${2:-20}"
-    expect "points and journal have acknowledged the refund" \
-        until_sql 20 "SELECT acks & 24 = 24 FROM pay.trade_pay WHERE pay_id = ${1:-0}"
-    expect "thirdpay's books agree: all of it went back" is t \
-        "$(sql "SELECT status = 'CAPTURED' AND refunded = amount FROM tp.charge WHERE out_trade_no = ${1:-0}")"
-}
-
-money() { printf '%d.%02d' $(($1 / 100)) $(($1 % 100)); }
-ledgers() { ctl order --show ledgers "$1" | sed 1d | indent; }
-order_is() { # ORDER STATUS [SECONDS]
-    until_sql "${3:-20}" "SELECT order_status = $2 FROM ord.trade_order WHERE order_id = ${1:-0}"
-}
-
-# compensated ORDER [SECONDS]: the order ends cancelled, and nothing of it is left anywhere.
-compensated() {
-    expect "order ${1:-?} is cancelled: stock, coupon, wallet and payment have acknowledged" order_is "$1" 2 "${2:-20}"
-    ledgers "$1"
-    expect "its net effect is zero in every ledger" is t "$(sql "
-        SELECT coalesce((SELECT sum(goods_number) FROM stk.trade_goods_number_log WHERE order_id = ${1:-0}), 0) = 0
-           AND coalesce((SELECT sum(use_money) FROM usr.trade_user_money_log WHERE order_id = ${1:-0}), 0) = 0
-           AND NOT EXISTS (SELECT 1 FROM cpn.trade_coupon WHERE order_id = ${1:-0})")"
-}
-
-# --- the scenario ---
-
-start_everything() {
-    step "Starting PostgreSQL, name server, broker and seven services"
-    local name
-    for name in "${NOTES[@]}"; do tell "note: $name"; done
+start_postgres() {
+    if [ -n "$dsn" ]; then
+        existing_postgres "$dsn"
+        tell "PostgreSQL $(sql "SELECT current_setting('server_version')"), database $DATABASE: made the shop's schemas and roles there"
+        return
+    fi
     stack_postgres
     tell "PostgreSQL in $S_DIR/postgres, on a socket of its own: no port"
     port_taken 5432 && tell "note: something else listens on 5432; it is not touched"
+}
+
+start_rocketmq() {
+    if [ -n "$namesrv" ]; then
+        existing_rocketmq "$namesrv" "$cluster" "$delay_levels"
+        tell "RocketMQ cluster $cluster at $namesrv: topics and consumer groups are there; they stay"
+        sed '/^KIND/d; /^$/d' "$S_DIR/log/cluster.out" | grep -E '^(topic|setting)' | indent
+        tell "its delay levels: $DELAY_LEVELS; every wait below is $PATIENCE_S s longer"
+        return
+    fi
     stack_start mqnamesrv
-    tell "mqnamesrv on 127.0.0.1:${PORT[mqnamesrv]}"
+    tell "mqnamesrv on $NAMESRV"
     stack_start mqbroker
     tell "mqbroker  on 127.0.0.1:${PORT[mqbroker]}, flushDiskType=SYNC_FLUSH"
+}
+
+start_everything() {
+    if [ -n "$dsn$namesrv" ]; then
+        step "Starting the shop beside what exists"
+    else
+        step "Starting PostgreSQL, name server, broker and seven services"
+    fi
+    local name
+    start_rocketmq
+    start_postgres
+    for name in "${NOTES[@]}"; do # ports of servers that are not started need no note
+        [[ -n $namesrv && $name == *'; mq'* ]] || tell "note: $name"
+    done
     stack_services
     for name in $STACK_SERVICES; do
         tell "$(printf 'shop-%-8s %s' "$name" "${URL[$name]}")"
     done
 }
 
-paid_order() {
-    step "An order with wallet, coupon and two goods, paid to the end"
-    place 1 "1001:1:19900 1002:2:4500" 5000 501
-    tell "Ada orders a keyboard and two lamps: 289.00, 20.00 by coupon, 50.00 by wallet"
-    expect "order $ORDER is confirmed (HTTP $STATUS), $(money "$(member pay_amount)") to pay" is "$STATUS" 201
-    pay "$ORDER"
-    ledgers "$ORDER"
-    expect "Ada has 269 points: one for each whole unit paid" is 269 "$(sql 'SELECT user_score FROM usr.trade_user WHERE user_id = 1')"
-}
-
-refused_by_stock() {
-    step "Refused by stock: two orders for the last poster"
-    place_behind 'order.stock.before=pause' 1 1003:1:8800 0
-    local loser=$ORDER
-    tell "Ada's order $loser has seen one poster left and is held just before it takes it"
-    place 3 1003:1:8800 0
-    expect "Edsger's order $ORDER is faster and gets it (HTTP $STATUS)" is "$STATUS" 201
-    failpoint order 'order.stock.before=off'
-    answer_of_background
-    expect "Ada is told: HTTP $STATUS, code $(member code), $(member message)" is "$STATUS $(member code)" "409 20003"
-    compensated "$loser"
-}
-
-refused_by_coupon() {
-    step "Refused by coupon: the same coupon twice, after the stock was deducted"
-    place_behind 'order.coupon.before=pause' 2 1002:2:4500 0 502
-    local loser=$ORDER
-    tell "Grace's order $loser has its lamps and is held just before it uses coupon 502"
-    place 2 1002:2:4500 0 502
-    expect "her other order $ORDER uses the coupon first (HTTP $STATUS)" is "$STATUS" 201
-    failpoint order 'order.coupon.before=off'
-    answer_of_background
-    expect "she is told: HTTP $STATUS, code $(member code), $(member message)" is "$STATUS $(member code)" "409 40003"
-    compensated "$loser"
-}
-
-refused_by_wallet() {
-    step "Refused by wallet: the same 50.00 twice, after the stock was deducted"
-    place_behind 'order.wallet.before=pause' 2 1004:5:990 5000
-    local loser=$ORDER
-    tell "Grace's order $loser has its notebooks and is held just before it charges her wallet"
-    place 2 1004:5:990 5000
-    expect "her other order $ORDER charges it first (HTTP $STATUS)" is "$STATUS" 201
-    failpoint order 'order.wallet.before=off'
-    answer_of_background
-    expect "she is told: HTTP $STATUS, code $(member code), $(member message)" is "$STATUS $(member code)" "409 30003"
-    compensated "$loser"
-}
-
-too_late() {
-    step "Two orders that will be too late: one nobody pays, one whose payer takes his time"
-    place 1 1002:1:4500 1500
-    unpaid=$ORDER
-    tell "order $unpaid (15.00 by wallet) is confirmed (HTTP $STATUS); nobody pays it, its timer is armed: $((PAY_DEADLINE_MS / 1000)) s"
-    place 3 1004:2:990 0
-    late=$ORDER
-    open_payment "$late"
-    late_payment=$PAYMENT late_url=$PAY_URL
-    tell "order $late has payment $late_payment open (HTTP $STATUS); its payer looks for his card"
-}
-
-paid_twice() {
-    step "Paid twice: the first payment was given up, and captured all the same"
-    place 1 1004:4:990 0
-    local order=$ORDER first first_url
-    open_payment "$order"
-    first=$PAYMENT first_url=$PAY_URL
-    http POST "${URL[thirdpay]}/v1/charges/$first/close"
-    tell "payment $first: the payer walks away, thirdpay closes the charge"
-    expect "the reconciler asks thirdpay and closes the payment" payment_is "$first" 3
-    open_payment "$order"
-    local second=$PAYMENT
-    expect "a second payment $second is opened (HTTP $STATUS)" is "$STATUS" 201
-    http POST "$PAY_URL"
-    expect "it is settled" until_sql 20 "SELECT is_paid = 2 AND acks = 7 FROM pay.trade_pay WHERE pay_id = ${second:-0}"
-    provider capture_late 1
-    http POST "$first_url"
-    tell "and now the bank of the first one delivers after all (HTTP $STATUS)"
-    refunded "$first"
-    expect "order $order is paid by $second, and stays so" is "1 2 $second" \
-        "$(sql "SELECT order_status || ' ' || pay_status || ' ' || pay_id FROM ord.trade_order WHERE order_id = ${order:-0}")"
-}
-
-cancelled_by_user() {
-    step "Cancelled by the user, with a payment open"
-    place 1 1002:2:4500 1000
-    open_payment "$ORDER"
-    http POST "${URL[order]}/v1/orders/$ORDER/cancel" '{"user_id":"1","reason":"ordered twice"}' "$(new_key)"
-    expect "Ada cancels order $ORDER (HTTP $STATUS)" is "$STATUS" 202
-    compensated "$ORDER"
-    expect "its payment $PAYMENT is closed, here and at thirdpay" is "3 CLOSED" \
-        "$(sql "SELECT is_paid || ' ' || status FROM pay.trade_pay JOIN tp.charge ON out_trade_no = pay_id WHERE pay_id = ${PAYMENT:-0}")"
-}
-
-dead_letter_replayed() {
-    step "A dead letter: the stock service takes a cancellation for malformed"
-    place 1 1001:1:19900 0
-    failpoint stock 'inbox.dead=error*1'
-    http POST "${URL[order]}/v1/orders/$ORDER/cancel" '{"user_id":"1"}' "$(new_key)"
-    tell "order $ORDER is cancelled by its user (HTTP $STATUS)"
-    expect "the message went to the dead-letter queue, and is kept" \
-        until_sql 20 "SELECT count(*) = 1 FROM stk.mq_dead_letter WHERE state = 'open'"
-    ctl dlq list | indent
-    expect "the order waits for its stock" until_sql 10 \
-        "SELECT order_status = 5 AND comp_mask = 14 FROM ord.trade_order WHERE order_id = ${ORDER:-0}"
-    local letter
-    letter=$(sql "SELECT 'stk:' || letter_id FROM stk.mq_dead_letter WHERE state = 'open'")
-    tell "the fault is repaired; shopctl dlq replay ${URL[stock-internal]} $letter"
-    expect "replayed to its group alone" ctl dlq replay "${URL[stock-internal]}" "$letter"
-    compensated "$ORDER"
-}
-
-the_deadline_passes() {
-    step "The deadline passes, and money comes after it"
-    expect "the timer cancels order $unpaid" order_is "$unpaid" 2 60
-    compensated "$unpaid"
-    compensated "$late" 40
-    provider capture_late 1
-    http POST "$late_url"
-    tell "the payer of order $late has found his card, and his bank delivers (HTTP $STATUS): a late callback"
-    refunded "$late_payment" 40
-    expect "no unpaid order is left: the others have timed out too" until_sql 60 \
-        "SELECT count(*) = 0 FROM ord.trade_order WHERE order_status = 1 AND pay_status < 2"
-}
-
-order_service_killed() {
-    step "kill -9 of the order service after the first deduction"
-    place_behind 'order.stock.after=pause' 1 1002:3:4500 2000
-    local victim=$ORDER
-    until_sql 10 "SELECT count(*) = 1 FROM stk.trade_goods_number_log WHERE order_id = $victim"
-    tell "order $victim has taken three lamps; now kill -9 ${PID[order]}"
-    stack_kill order
-    answer_of_background
-    expect "the customer got no answer" is "$STATUS" 000
-    ctl sagas | sed 1d | grep -E "ORDER|order|$victim" | indent
-    stack_start order
-    tell "shop-order runs again; the broker asks it about the undecided half message (silence of ${IMMUNITY_S} s first)"
-    compensated "$victim" 40
-}
-
-broker_killed() {
-    step "kill -9 of the broker in the middle of an order"
-    place_behind 'order.wallet.before=pause' 1 "1001:1:19900 1004:3:990" 3000
-    local order=$ORDER
-    until_sql 10 "SELECT count(*) = 2 FROM stk.trade_goods_number_log WHERE order_id = $order"
-    tell "order $order has its goods, its wallet is next; now kill -9 ${PID[mqbroker]}"
-    stack_kill mqbroker
-    failpoint order 'order.wallet.before=off'
-    answer_of_background
-    tell "the order goes on without a broker: HTTP $STATUS, $(member message); its END is lost"
-    place 1 1004:1:990 0
-    expect "a new order is refused meanwhile (HTTP $STATUS: $(member message))" is "$STATUS" 503
-    stack_start mqbroker
-    tell "mqbroker runs again: $(sed -n 's/^ *recovery *//p' "$S_DIR/log/mqbroker.out")"
-    expect "the order is confirmed or cancelled, nothing in between" \
-        until_sql 40 "SELECT order_status IN (1, 2) FROM ord.trade_order WHERE order_id = $order"
-    case $(sql "SELECT order_status FROM ord.trade_order WHERE order_id = $order") in
-    1)
-        pay "$order"
-        ledgers "$order"
-        ;;
-    *) compensated "$order" ;;
-    esac
-}
-
-invariants() {
-    step "The invariants of the shop"
-    ctl audit --wait 60 --namesrv "127.0.0.1:${PORT[mqnamesrv]}" | sed '/^$/d'
-    local status=${PIPESTATUS[0]}
-    expect "every invariant holds" is "$status" 0
-}
-
-summary() {
-    end_step
-    local i
-    printf '\n%s%-72s %9s  %s%s\n' "$bold" STEP TIME RESULT "$plain"
-    for i in "${!step_titles[@]}"; do
-        printf '%-72s %7s s  %s\n' "${step_titles[$i]}" "${step_times[$i]}" "${step_results[$i]}"
-    done
-    printf '%-72s %7s s\n\n' "all" "$(seconds_since "$begun")"
-    say "logs  $S_DIR/log"
-    say "data  $S_DIR/postgres (PostgreSQL), $S_DIR/store (broker)"
-}
-
 how_to_go_on() {
     {
         printf '#!/usr/bin/env bash\nkill %s 2>/dev/null\n' "${PID[*]}"
-        printf '%q stop %q\n' "$ROOT/tools/pg.sh" "$S_DIR/postgres"
+        [ -n "$dsn" ] || printf '%q stop %q\n' "$ROOT/tools/pg.sh" "$S_DIR/postgres"
         printf 'rm -f %q\n' "$S_DIR/stop"
     } >"$S_DIR/stop"
     chmod +x "$S_DIR/stop"
@@ -372,6 +119,7 @@ Look at it; at the dead letters:
 Stop everything:
   $S_DIR/stop
 TEXT
+    [ -z "$dsn" ] || printf 'and remove what was made in database %s:\n  ./run demo --dsn DSN --clean\n' "$DATABASE"
 }
 
 # The directory of the last run is removed, unless that run still goes on or was kept up.
@@ -384,29 +132,28 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 stack_new "$directory" "${HALFPENNY_BIN:-$ROOT/build/bin}"
 printf '%s\n' $$ >"$S_DIR/runs"
+if [ -n "$clean" ]; then
+    existing_clean "$dsn"
+    say "removed the schemas and roles of a demonstration from database $DATABASE"
+    exit 0
+fi
 
 # A mistake in this script ends `play` early; then `outcome` is not "held" and neither is the demonstration.
 outcome=
 play() {
     start_everything
-    paid_order
-    refused_by_stock
-    refused_by_coupon
-    refused_by_wallet
-    dead_letter_replayed
-    too_late
-    paid_twice
-    cancelled_by_user
-    order_service_killed
-    broker_killed
-    the_deadline_passes
+    scenario
     invariants
     summary
+    say "logs  $S_DIR/log"
+    if [ -n "$dsn" ]; then say "data  database $DATABASE"; else say "data  $S_DIR/postgres (PostgreSQL)"; fi
+    if [ -n "$namesrv" ]; then say "      cluster $cluster at $namesrv"; else say "      $S_DIR/store (broker)"; fi
     [ "$failures" -gt 0 ] || outcome=held
 }
 play
 if [ "$outcome" != held ]; then
     say "${red}$failures expectations FAILED${plain}; the data stays for inspection"
+    [ -z "$dsn" ] || say "./run demo --dsn DSN --clean removes what was made in database $DATABASE"
     exit 1
 fi
 trap - EXIT INT TERM
@@ -414,5 +161,9 @@ if [ -n "$keep" ]; then
     how_to_go_on
 else
     stack_down || exit 1
+    if [ -n "$dsn" ]; then
+        existing_clean "$dsn"
+        say "removed the shop's schemas and roles from database $DATABASE"
+    fi
     say "${green}Everything held.${plain} Nothing is left running."
 fi

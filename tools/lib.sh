@@ -7,6 +7,8 @@ die() {
 }
 jobs_n() { printf '%s' "${HALFPENNY_JOBS:-$(nproc)}"; }
 
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
+
 log_file() { # NAME: a log below build/
     mkdir -p "$ROOT/build/log"
     printf '%s' "$ROOT/build/log/$1.log"

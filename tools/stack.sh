@@ -9,6 +9,7 @@
 #   stack_services           starts all services
 #   stack_kill NAME          kill -9 and wait for the end
 #   stack_down               stops everything that was started, by process id
+# With a RocketMQ or a PostgreSQL that exists already (existing.sh) those parts are not started.
 #
 # Programs run detached from the terminal; output in DIR/log/NAME.out, log in DIR/log/NAME.log, process
 # ids in PID[NAME]. Ports are PORT[NAME] and PORT[NAME-internal], base URLs URL[NAME] and
@@ -24,11 +25,11 @@ SIGN_KEY=${SIGN_KEY:-demonstration-key-of-thirdpay}
 : "${PAY_DEADLINE_MS:=600000}" "${DRIVE_MS:=4000}"
 # Retries of a consumer begin with the third level; the order service arms its timers by the same list.
 DELAY_LEVELS='1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m'
-declare -A EXTRA=() # further options of a service, by name
+declare -A EXTRA=()  # further options of a service, by name
+declare -A FAULTS=() # failpoints that a program of this name starts with
+BROKER_INSIDE=()     # command that the broker is started by, such as nsenter with its options
 
 # --- ports ---
-
-port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 choose_namesrv_port() { # WANTED
     local port=$1
@@ -79,6 +80,7 @@ stack_new() {
     choose_namesrv_port "${3:-9876}"
     choose_broker_port "${4:-10911}"
     choose_service_ports "${5:-18080}"
+    NAMESRV=127.0.0.1:${PORT[mqnamesrv]}
     write_configuration
 }
 
@@ -130,7 +132,7 @@ launch() { # NAME COMMAND...: in the background, detached; appends to the log
     local name=$1
     shift
     : >"$S_DIR/log/$name.out"
-    setsid "$@" >"$S_DIR/log/$name.out" 2>>"$S_DIR/log/$name.log" </dev/null &
+    HALFPENNY_FAILPOINTS=${FAULTS[$name]:-} setsid "$@" >"$S_DIR/log/$name.out" 2>>"$S_DIR/log/$name.log" </dev/null &
     PID[$name]=$!
     disown
 }
@@ -154,7 +156,7 @@ wait_ready() {
 stack_start() { # NAME
     case $1 in
     mqnamesrv) launch "$1" "$S_BIN/mqnamesrv" -c "$S_DIR/conf/mqnamesrv.conf" && wait_ready "$1" 'boot success' ;;
-    mqbroker) launch "$1" "$S_BIN/mqbroker" -c "$S_DIR/conf/mqbroker.conf" && wait_ready "$1" 'boot success' ;;
+    mqbroker) launch "$1" "${BROKER_INSIDE[@]}" "$S_BIN/mqbroker" -c "$S_DIR/conf/mqbroker.conf" && wait_ready "$1" 'boot success' ;;
     *) start_service "$1" ;;
     esac
 }
@@ -163,9 +165,9 @@ start_service() { # SERVICE, or SERVICE@N
     local options service=${1%@*} n=0 ready
     [ "$service" = "$1" ] || n=${1#*@}
     mapfile -t options < <(service_options "$service")
-    SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=${OWNER_DSN/shop_owner/shop_$service} launch "$1" "$S_BIN/shop-$service" \
+    SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=$(role_dsn "shop_$service") launch "$1" "$S_BIN/shop-$service" \
         --listen "127.0.0.1:${PORT[$1]:-0}" --internal-listen "127.0.0.1:${PORT[$1-internal]:-0}" --instance "$n" \
-        --namesrv "127.0.0.1:${PORT[mqnamesrv]}" --mq-refresh-ms 2000 "${options[@]}"
+        --namesrv "$NAMESRV" --mq-refresh-ms 2000 "${options[@]}"
     wait_ready "$1" "$service ready"
     ready=$(grep "$service ready" "$S_DIR/log/$1.out")
     URL[$1]=http://$(sed -E 's/.* http=([^ ]*).*/\1/' <<<"$ready")
@@ -186,9 +188,18 @@ wait_gone() { # NAME
     return 1
 }
 
+# role_dsn ROLE: the private cluster trusts its socket; elsewhere (existing.sh) the roles have passwords.
+role_dsn() {
+    if [ -n "${ROLE_PASSWORD:-}" ]; then
+        with_login "$OWNER_DSN" "$1" "$ROLE_PASSWORD"
+    else
+        printf '%s' "${OWNER_DSN/shop_owner/$1}"
+    fi
+}
+
 stack_postgres() {
     OWNER_DSN=$("$ROOT/tools/pg.sh" start "$S_DIR/postgres" "$@") || die "PostgreSQL did not start"
-    AUDIT_DSN=${OWNER_DSN/shop_owner/shop_auditor}
+    AUDIT_DSN=$(role_dsn shop_auditor)
     SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" schema --dir "$ROOT/apps/schema" >"$S_DIR/log/schema.log" 2>&1 &&
         SHOP_DSN=$OWNER_DSN "$S_BIN/shopctl" seed --file "$ROOT/apps/schema/seed_demo.sql" >>"$S_DIR/log/schema.log" 2>&1 ||
         die "the schema could not be created; see $S_DIR/log/schema.log"
@@ -217,47 +228,12 @@ stack_down() {
     [ -z "$pg" ]
 }
 
-# --- looking and asking ---
+# --- what tools/ask.sh and tools/scenario.sh expect of whoever started the shop ---
 
 ctl() { SHOP_DSN=$AUDIT_DSN "$S_BIN/shopctl" "$@"; }
-
 sql() { psql "$AUDIT_DSN" -XAtqc "$1"; } # QUERY: reads as the auditor
+address_for_ctl() { printf '%s' "${URL[$1]}"; } # NAME: a base URL as shopctl reaches it
+describe() { printf 'process %s' "${PID[$1]}"; } # NAME
+broker_recovery() { sed -n 's/^ *recovery *//p' "$S_DIR/log/mqbroker.out"; }
 
-# until_sql SECONDS QUERY: until it answers t.
-until_sql() {
-    local end=$((SECONDS + $1))
-    while [ "$(sql "$2")" != t ]; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.05
-    done
-}
-
-new_key() { cat /proc/sys/kernel/random/uuid; }
-
-# http METHOD URL [JSON] [KEY]: sets STATUS (000: no answer) and BODY; always succeeds.
-http() {
-    local out
-    out=$(curl -sS -m 30 --noproxy '*' -X "$1" -w '\n%{http_code}' ${3:+-H 'Content-Type: application/json' -d "$3"} \
-        ${4:+-H "Idempotency-Key: $4"} "$2" 2>/dev/null) || true
-    STATUS=${out##*$'\n'}
-    BODY=${out%$'\n'*}
-    STATUS=${STATUS:-000}
-}
-
-# member NAME: the text or number of that name in BODY.
-member() { sed -nE "s/.*\"$1\": *\"?([^\",}]*)\"?.*/\1/p" <<<"$BODY" | head -1; }
-
-failpoint() { http POST "${URL[$1-internal]}/admin/failpoints" "{\"spec\":\"$2\"}"; } # SERVICE SPEC
-
-# order_json USER ITEMS(goods:qty:price ...) WALLET [COUPON]: a request whose
-# amounts fit; sets REQUEST.
-order_json() {
-    local items='' goods=0 item id qty price fee=0
-    for item in $2; do
-        IFS=: read -r id qty price <<<"$item"
-        items+="${items:+,}{\"goods_id\":\"$id\",\"qty\":$qty,\"goods_price\":$price}"
-        goods=$((goods + qty * price))
-    done
-    [ "$goods" -gt 10000 ] || fee=1000
-    REQUEST="{\"user_id\":\"$1\",\"items\":[$items],\"money_paid\":$3,\"shipping_fee\":$fee,\"order_amount\":$((goods + fee)),\"address\":\"1 Main Street\",\"consignee\":\"A. Buyer\"${4:+,\"coupon_id\":\"$4\"}}"
-}
+. "$ROOT/tools/ask.sh"

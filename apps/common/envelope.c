@@ -244,6 +244,9 @@ static void read_optional(struct jsonx_reader *r, struct envelope *out)
 
 int envelope_decode(const void *body, size_t len, struct envelope *out, struct app_error *e)
 {
+    if (len > ENVELOPE_BODY_MAX)
+        return app_fail(e, APP_E_INVALID, "envelope: %zu bytes, at most %d are read", len,
+                        ENVELOPE_BODY_MAX);
     json_t *j = jsonx_parse_object(body, len, e);
     if (!j)
         return app_wrap(e, APP_E_INVALID, "envelope");

@@ -43,6 +43,7 @@ enum {
 
 #define ENVELOPE_ITEMS_MAX 5
 #define ENVELOPE_KEY_MAX 48
+#define ENVELOPE_BODY_MAX 65536 /* bytes; several times what the longest event needs */
 #define ENVELOPE_REASON_MAX 64
 struct envelope_item {
     int64_t goods_id, qty;
@@ -70,7 +71,7 @@ struct envelope {
 /* *text is malloc'd. */
 int envelope_encode(const struct envelope *v, char **text, size_t *len,
                     struct app_error *e) APP_CHECK;
-/* Receiving. APP_E_INVALID: not JSON, v other than 1, unknown event, a member missing or wrong. */
+/* Receiving. APP_E_INVALID: longer than ENVELOPE_BODY_MAX, not JSON, v other than 1, unknown event, a member missing or wrong. */
 int envelope_decode(const void *body, size_t len, struct envelope *out,
                     struct app_error *e) APP_CHECK;
 

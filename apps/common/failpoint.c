@@ -8,6 +8,7 @@
 
 #include "apps/common/kit_failpoints.h"
 #include "apps/common/log.h"
+#include "apps/common/naive.h"
 #include "apps/common/timing.h"
 
 #include <pthread.h>
@@ -24,6 +25,14 @@ struct failpoint kit_failpoints[KIT_FP_COUNT] = {
 #include "apps/common/failpoints.def"
 #undef FAILPOINT_DEF
 };
+#if HP_FAILPOINTS
+struct failpoint naive_defects[DEFECT_COUNT] = {
+#define DEFECT(id, text, invariant, mistake)                                                       \
+    [id] = {.name = text, .meaning = "the naive design, seen by " invariant ": " mistake},
+#include "apps/common/defects.def"
+#undef DEFECT
+};
+#endif
 
 enum action { ACTION_OFF, ACTION_CRASH, ACTION_ERROR, ACTION_SLEEP, ACTION_PAUSE };
 
@@ -37,13 +46,17 @@ static struct {
     int n_tables;
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER,
               .changed = PTHREAD_COND_INITIALIZER,
-              .tables = {{kit_failpoints, KIT_FP_COUNT}},
-              .n_tables = 1};
+              .tables = {{kit_failpoints, KIT_FP_COUNT},
+#if HP_FAILPOINTS
+                         {naive_defects, DEFECT_COUNT}
+#endif
+              },
+              .n_tables = 1 + HP_FAILPOINTS};
 
 struct plan {
     struct failpoint *fp;
     enum action action;
-    int64_t arg, left, skip;
+    int64_t arg, left, skip, every;
 };
 
 void app_failpoint_register(struct failpoint *table, int n)
@@ -93,11 +106,12 @@ static bool take_word(const char **s, const char *word)
     return true;
 }
 
-/* "crash*2,after(3)" */
+/* "crash*2,after(3),every(5)" */
 static bool parse_action(const char *s, struct plan *p)
 {
     p->left = -1;
     p->skip = 0;
+    p->every = 1;
     if (take_word(&s, "crash"))
         p->action = ACTION_CRASH;
     else if (take_word(&s, "error"))
@@ -114,6 +128,9 @@ static bool parse_action(const char *s, struct plan *p)
         return false;
     if (take_word(&s, ",after(") && (!take_number(&s, INT32_MAX, &p->skip) || !take_word(&s, ")")))
         return false;
+    if (take_word(&s, ",every(") &&
+        (!take_number(&s, INT32_MAX, &p->every) || p->every == 0 || !take_word(&s, ")")))
+        return false;
     return *s == '\0';
 }
 
@@ -124,6 +141,8 @@ static void apply(const struct plan *p)
     fp->arg = p->arg;
     fp->left = p->left;
     fp->skip = p->skip;
+    fp->every = p->every;
+    fp->passes = 0;
     fp->armed = p->action != ACTION_OFF;
     pthread_cond_broadcast(&registry.changed);
 }
@@ -147,7 +166,7 @@ static int walk(const char *spec, bool arm, struct app_error *e)
         if (!eq || !parse_action(eq + 1, &p))
             return app_fail(
                 e, APP_E_INVALID,
-                "failpoints: \"%s\": expected name=crash|error|sleep(ms)|pause|off[*count][,after(n)]",
+                "failpoints: \"%s\": expected name=crash|error|sleep(ms)|pause|off[*count][,after(n)][,every(n)]",
                 entry);
         *eq = '\0';
         p.fp = find(entry);
@@ -204,12 +223,25 @@ void app_failpoint_each(void (*fn)(void *arg, const struct failpoint *fp, bool a
     pthread_mutex_unlock(&registry.lock);
 }
 
+/* Whether this pass fires. Needs the lock. */
+static bool takes_its_turn(struct failpoint *fp)
+{
+    if (!fp->armed || fp->left == 0) /* left 0: a counted pause others still wait in */
+        return false;
+    if (fp->skip > 0) {
+        fp->skip--;
+        return false;
+    }
+    if (++fp->passes < fp->every)
+        return false;
+    fp->passes = 0;
+    return true;
+}
+
 bool app_failpoint_hit(struct failpoint *fp)
 {
     pthread_mutex_lock(&registry.lock);
-    if (!fp->armed || fp->left == 0 ||
-        fp->skip > 0) { /* left 0: a counted pause others still wait in */
-        fp->skip -= fp->skip > 0;
+    if (!takes_its_turn(fp)) {
         pthread_mutex_unlock(&registry.lock);
         return false;
     }

@@ -13,11 +13,12 @@
  *   ...  if (FAILPOINT(stock_fp[FP_STOCK_TRY_AFTER_TX])) return app_fail(e, APP_E_UNKNOWN, "...");
  *
  * Armed by the environment HALFPENNY_FAILPOINTS or POST /admin/failpoints {"spec": "..."}; a
- * ';'-separated list of   name=action[*count][,after(n)]   with action
+ * ';'-separated list of   name=action[*count][,after(n)][,every(n)]   with action
  *   crash | error | sleep(ms) | pause | off
  * crash is _exit(99) without clean-up; pause blocks until disarmed; error makes FAILPOINT true, what it
  * means is the place's own matter (a refused call, a lost END, a dropped message). *count: fires that
- * many times, then disarms; after(n): lets n passes go by first.
+ * many times, then disarms; after(n): lets n passes go by first; every(n): of those that follow, only
+ * each n-th fires.
  * Unarmed: one relaxed load. With HP_FAILPOINTS=0 the macro is the constant false. */
 #include "apps/common/error.h"
 
@@ -26,7 +27,7 @@ struct failpoint {
     /* Private to failpoint.c. */
     _Atomic int armed;
     int action;
-    int64_t arg, left, skip;
+    int64_t arg, left, skip, every, passes;
     _Atomic uint64_t hits;
 };
 

@@ -18,10 +18,20 @@
 #include "apps/common/kit_failpoints.h"
 #include "apps/common/log.h"
 #include "apps/common/metrics.h"
+#include "apps/common/naive.h"
 #include "apps/common/timing.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+/* The failpoints of the events stand in the order of the events. */
+#define EVENT(name, topic, tag, key, must)                                                         \
+    static_assert((int)FP_INBOX_EVENT_##name - (int)FP_INBOX_EVENT_order_cancel ==                 \
+                      (int)EVENT_##name - (int)EVENT_order_cancel,                                 \
+                  #name);
+#include "apps/common/events.def"
+#undef EVENT
 
 static const struct db_stmt INSERT_ROW = {
     "kit_inbox_insert",
@@ -113,7 +123,9 @@ static int run_effect(struct work *w, const char **step, struct app_error *e)
     *step = "emission";
     if (FAILPOINT(kit_failpoints[FP_INBOX_AFTER_TX]))
         return app_fail(e, APP_E_LATER, "failpoint");
-    return w->h->emit ? w->h->emit(w->m, w->outcome, w->in->arg, e) : APP_OK;
+    return w->h->emit && (w->fresh || !NAIVE(D9_NO_REEMISSION))
+               ? w->h->emit(w->m, w->outcome, w->in->arg, e)
+               : APP_OK;
 }
 
 static const struct inbox_handler *find_handler(const struct inbox *in, enum event ev)
@@ -177,7 +189,10 @@ enum inbox_result inbox_handle(const struct inbox *in, const struct inbox_delive
                                 .v = &v};
     w.m = &m;
     const char *step = "run";
-    int rc = w.h->run ? w.h->run(&m, in->arg, &e) : run_effect(&w, &step, &e);
+    int rc = FAILPOINT(kit_failpoints[FP_INBOX_EVENT_order_cancel + v.event - EVENT_order_cancel])
+                 ? app_fail(&e, APP_E_LATER, "failpoint")
+             : w.h->run ? w.h->run(&m, in->arg, &e)
+                        : run_effect(&w, &step, &e);
     if (rc == APP_OK && FAILPOINT(kit_failpoints[FP_INBOX_BEFORE_ACK]))
         rc = app_fail(&e, APP_E_LATER, "failpoint: acknowledgement lost");
     if (rc && !e.kind)

@@ -34,12 +34,12 @@
 #define PROP_REPLAY "REPLAY"
 #define PROP_ORIGIN "ORIGIN_MSG_ID"
 #define DLQ_PREFIX "%DLQ%"
-#define DLQ_SUFFIX "_dlq"
 #define DLQ_TRIES 1000000 /* the keeper never gives up: there is nobody behind it */
 
 static_assert(sizeof(struct hp_send_result) <= sizeof(((struct mq_half *)0)->opaque),
               "mq_half.opaque");
-enum { PATTERN_P1 = 1, PATTERN_P2 = 2 };
+enum { PATTERN_P1 = 1, PATTERN_P2 = 2, PATTERN_LOST = 3 /* by a failpoint */ };
+enum { DUPLICATES = 4 }; /* of mq.send.again */
 
 struct consumer {
     const struct inbox *in;
@@ -358,7 +358,7 @@ static int start_dead(struct mq *q, struct consumer *c, struct app_error *e)
 {
     struct hp_error err = {.code = 0};
     char group[128], topic[128];
-    (void)snprintf(group, sizeof group, "%s%s", c->in->group, DLQ_SUFFIX);
+    (void)snprintf(group, sizeof group, "%s%s", c->in->group, MQ_DEAD_GROUP_SUFFIX);
     (void)snprintf(topic, sizeof topic, "%s%s", DLQ_PREFIX, c->in->group);
     const struct hp_consumer_options co = {.group = group,
                                            .consume = on_dead,
@@ -469,11 +469,26 @@ static int encode(const struct envelope *v, struct mq_out *o, char key[ENVELOPE_
     return APP_OK;
 }
 
+/* One send through the port, with what tests make of it. */
+static int send_through(struct mq *q, const struct mq_out *o, struct app_error *e)
+{
+    const char *const what = o->tag ? o->tag : o->topic;
+    if (FAILPOINT(kit_failpoints[FP_MQ_SEND]))
+        return app_fail(e, APP_E_DOWN, "%s: failpoint", what);
+    if (FAILPOINT(kit_failpoints[FP_MQ_SEND_LOST]))
+        return APP_OK;
+    int rc = q->port.send(q->port.arg, o, e);
+    if (FAILPOINT(kit_failpoints[FP_MQ_SEND_AGAIN]))
+        for (int i = 0; i < DUPLICATES && rc == APP_OK; i++)
+            rc = q->port.send(q->port.arg, o, e);
+    if (rc == APP_OK && FAILPOINT(kit_failpoints[FP_MQ_SEND_ACK]))
+        return app_fail(e, APP_E_TIMEOUT, "%s: acknowledgement lost (failpoint)", what);
+    return rc;
+}
+
 int mq_send_raw(struct mq *q, const struct mq_out *o, struct app_error *e)
 {
-    const int rc = FAILPOINT(kit_failpoints[FP_MQ_SEND])
-                       ? app_fail(e, APP_E_DOWN, "%s: failpoint", o->tag ? o->tag : o->topic)
-                       : q->port.send(q->port.arg, o, e);
+    const int rc = send_through(q, o, e);
     metric_add(rc == APP_OK ? q->m_sent : q->m_failed, 1);
     return rc;
 }
@@ -506,9 +521,12 @@ int mq_half(struct mq *q, const struct envelope *v, const char *txn_id, int64_t 
     if (rc)
         return rc;
     *out = (struct mq_half){.pattern = txn_id ? PATTERN_P2 : PATTERN_P1};
-    rc = FAILPOINT(kit_failpoints[FP_MQ_HALF])
-             ? app_fail(e, APP_E_DOWN, "half of %s: failpoint", o.tag)
-             : q->port.half(q->port.arg, &o, out, e);
+    if (FAILPOINT(kit_failpoints[FP_MQ_HALF]))
+        rc = app_fail(e, APP_E_DOWN, "half of %s: failpoint", o.tag);
+    else if (FAILPOINT(kit_failpoints[FP_MQ_HALF_LOST]))
+        out->pattern = PATTERN_LOST;
+    else
+        rc = q->port.half(q->port.arg, &o, out, e);
     if (rc == APP_OK && FAILPOINT(kit_failpoints[FP_MQ_HALF_ACK]))
         rc = app_fail(e, APP_E_TIMEOUT, "half of %s: acknowledgement lost (failpoint)", o.tag);
     free(text);
@@ -519,9 +537,13 @@ int mq_half(struct mq *q, const struct envelope *v, const char *txn_id, int64_t 
 void mq_end(struct mq *q, const struct mq_half *half, enum mq_verdict verdict)
 {
     struct app_error e;
-    if (verdict == MQ_UNKNOWN || FAILPOINT(kit_failpoints[FP_MQ_END]))
+    if (verdict == MQ_UNKNOWN || half->pattern == PATTERN_LOST ||
+        FAILPOINT(kit_failpoints[FP_MQ_END]))
         return;
-    if (q->port.end(q->port.arg, half, verdict, &e))
+    int rc = q->port.end(q->port.arg, half, verdict, &e);
+    if (rc == APP_OK && FAILPOINT(kit_failpoints[FP_MQ_END_AGAIN]))
+        rc = q->port.end(q->port.arg, half, verdict, &e);
+    if (rc)
         log_warn("end_lost", "half=%s verdict=%d error=%s", half->id, (int)verdict,
                  app_log_value(e.text));
 }

@@ -8,6 +8,9 @@
 #include "apps/common/envelope.h"
 #include "apps/common/error.h"
 
+/* The group that keeps the dead letters of group G is "G_dlq". */
+#define MQ_DEAD_GROUP_SUFFIX "_dlq"
+
 struct mq;
 struct db;
 struct inbox;

@@ -176,7 +176,12 @@ static int post_try(const struct order_app *a, const char *base, const char *pat
                                 .retry_on_timeout = true};
     struct http_answer answer = {0};
     const json_t *data = NULL;
+    const int again = FAILPOINT(order_fp[FP_ORDER_TRY_AGAIN]) ? 2 : 0;
     int rc = body != NULL ? call(&c, &answer, &data, e) : app_fail(e, APP_E_NOMEM, "%s", path);
+    for (int i = 0; rc == 0 && i < again; i++) {
+        http_answer_free(&answer);
+        rc = call(&c, &answer, &data, e);
+    }
     if (rc == 0 && answered != NULL) {
         struct jsonx_reader r = jsonx_reader(data);
         *answered = jsonx_money(&r, member);

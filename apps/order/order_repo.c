@@ -7,6 +7,8 @@
  * then nobody knows, and nobody guesses. */
 #include "apps/order/order.h"
 
+#include "apps/common/naive.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -215,6 +217,9 @@ int repo_insert(struct db *db, struct order *o, int64_t saga_ms, int64_t pay_dea
 static const struct db_stmt CONFIRM = {
     "ord_confirm",
     "UPDATE trade_order SET order_status = 1, confirm_time = now() WHERE order_id = $1 AND order_status = 0"};
+static const struct db_stmt CONFIRM_BLINDLY = {
+    "ord_confirm_blindly",
+    "UPDATE trade_order SET order_status = 1, confirm_time = now() WHERE order_id = $1"};
 static const struct db_stmt ABORT = {
     "ord_abort",
     "UPDATE trade_order SET order_status = 5, fail_code = $2, cancel_reason = $3,"
@@ -234,7 +239,8 @@ static int move_body(struct db_conn *c, void *arg)
 {
     struct move *m = arg;
     struct db_rows r;
-    int rc = m->fail_code == 0 ? db_exec(c, &CONFIRM, NULL, db_i64(m->order_id))
+    const struct db_stmt *const confirm = NAIVE(D4_BLIND_CONFIRM) ? &CONFIRM_BLINDLY : &CONFIRM;
+    int rc = m->fail_code == 0 ? db_exec(c, confirm, NULL, db_i64(m->order_id))
                                : db_exec(c, &ABORT, NULL, db_i64(m->order_id), db_i64(m->fail_code),
                                          db_text(m->reason), db_i64(m->drive_ms));
     if (rc != 0 || (rc = db_query(c, &STATUS, &r, db_i64(m->order_id))) != 0)
@@ -292,13 +298,16 @@ static int check_body(struct db_conn *c, void *arg)
 {
     struct check *k = arg;
     struct db_rows r;
-    int rc = db_exec(c, &TOMBSTONE, NULL, db_i64(k->order_id), db_i64(k->user_id),
-                     db_text(k->client_req_id));
+    int rc = NAIVE(D5_NO_ORDER_TOMBSTONE) ? 0
+                                          : db_exec(c, &TOMBSTONE, NULL, db_i64(k->order_id),
+                                                    db_i64(k->user_id), db_text(k->client_req_id));
     if (rc != 0 || (rc = db_query(c, &LOCK_STATUS, &r, db_i64(k->order_id))) != 0)
         return rc;
     if (db_count(&r) == 1)
         k->out = saga_verdict_of((enum order_status)db_get_i64(&r, 0, "order_status"),
                                  db_get_bool(&r, 0, "expired"));
+    else if (NAIVE(D5_NO_ORDER_TOMBSTONE))
+        k->out = SAGA_ROLLBACK;
     else
         rc = db_fail(c, APP_E_DB, "order %lld: neither row nor tombstone", (long long)k->order_id);
     const int ended = db_rows_end(&r);
@@ -411,14 +420,16 @@ int repo_ack_cancel(struct db_conn *c, int64_t order_id, int bit, const char **s
     if (rc != 0)
         return rc;
     const bool found = db_count(&r) == 1;
-    const int64_t status = found ? db_get_i64(&r, 0, "order_status") : -1;
-    const int64_t before = found ? db_get_i64(&r, 0, "comp_mask") : 0, mask = before | bit;
+    const enum order_status status =
+        found ? (enum order_status)db_get_i64(&r, 0, "order_status") : ORDER_INVALID;
+    const int before = found ? (int)db_get_i64(&r, 0, "comp_mask") : 0;
     if ((rc = db_rows_end(&r)) != 0)
         return rc;
-    if (status != ORDER_CANCELLING) {
-        *state = status == ORDER_CANCELLED ? "duplicate" : "stray";
+    int mask = 0;
+    const enum comp_reaction reaction = comp_reaction_of(found, status, before, bit, &mask);
+    *state = comp_reaction_text(reaction);
+    if (reaction != COMP_ACKED && reaction != COMP_CLOSES)
         return 0;
-    }
-    *state = mask == COMP_ALL ? "cancelled" : mask == before ? "duplicate" : "acked";
-    return db_exec(c, mask == COMP_ALL ? &CLOSE : &ACK, NULL, db_i64(order_id), db_i64(mask));
+    return db_exec(c, reaction == COMP_CLOSES ? &CLOSE : &ACK, NULL, db_i64(order_id),
+                   db_i64(mask));
 }

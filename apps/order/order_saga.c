@@ -18,6 +18,8 @@
  * Runs on: HTTP workers, blocking. */
 #include "apps/order/order.h"
 
+#include "apps/common/naive.h"
+
 struct failpoint order_fp[ORDER_FP_COUNT] = {
 #define FAILPOINT_DEF(id, name_, meaning_) [id] = {.name = name_, .meaning = meaning_},
 #include "apps/order/failpoints.def"
@@ -72,6 +74,8 @@ static int arm(struct placing *p, struct app_error *e)
     const int rc = FAILPOINT(order_fp[FP_ORDER_BEFORE_HALF])
                        ? injected(e)
                        : mq_half(p->a->mq, &v, NULL, p->a->immunity_s, p->traceparent, &p->half, e);
+    if (rc == 0 && NAIVE(D7_SENT_ON_FAILURE_ONLY))
+        mq_end(p->a->mq, &p->half, MQ_ROLLBACK);
     if (rc == 0)
         return 0;
     log_warn("half_failed", "order_id=%lld text=%s", (long long)o->order_id,
@@ -87,6 +91,10 @@ static enum placed settle(struct placing *p, enum order_status now)
     if (verdict == MQ_UNKNOWN)
         return PLACED_OPEN;
     mq_end(p->a->mq, &p->half, verdict);
+    struct app_error e = {0};
+    if (verdict == MQ_COMMIT && NAIVE(D7_SENT_ON_FAILURE_ONLY) &&
+        order_cancel_send(p->a, p->o->order_id, 1, p->traceparent, &e) != 0)
+        log_warn("cancel_not_sent", "text=%s", app_log_value(e.text));
     return now == ORDER_CONFIRMED ? PLACED_CONFIRMED : PLACED_REFUSED;
 }
 

@@ -22,11 +22,13 @@
  *   no row      (a tombstone is written)   later                                 nothing */
 #include "apps/order/order.h"
 
+#include "apps/common/naive.h"
+
 enum saga_verdict saga_verdict_of(enum order_status s, bool expired)
 {
     switch (s) {
     case ORDER_PENDING:
-        return expired ? SAGA_EXPIRE : SAGA_OPEN;
+        return NAIVE(D6_PENDING_IS_FAILED) ? SAGA_ROLLBACK : expired ? SAGA_EXPIRE : SAGA_OPEN;
     case ORDER_CONFIRMED:
     case ORDER_INVALID:
         return SAGA_ROLLBACK;
@@ -51,7 +53,7 @@ enum paid_reaction paid_reaction_of(bool found, enum order_status s, enum pay_st
         return PAID_REFUND;
     if (p != PAY_PAID)
         return PAID_ACCEPT;
-    return row_pay_id == pay_id ? PAID_AGAIN : PAID_REFUND;
+    return row_pay_id == pay_id || NAIVE(D10_REFUND_ONLY_IF_CANCELLED) ? PAID_AGAIN : PAID_REFUND;
 }
 
 enum timeout_reaction timeout_reaction_of(bool found, enum order_status s, enum pay_status p,
@@ -110,6 +112,31 @@ int comp_bit_of(enum branch b)
     default:
         return 0;
     }
+}
+
+enum comp_reaction comp_reaction_of(bool found, enum order_status s, int before, int bit, int *mask)
+{
+    *mask = before | bit;
+    if (!found || (s != ORDER_CANCELLING && s != ORDER_CANCELLED))
+        return COMP_STRAY;
+    if (s == ORDER_CANCELLED || *mask == before)
+        return COMP_DUPLICATE;
+    return *mask == COMP_ALL ? COMP_CLOSES : COMP_ACKED;
+}
+
+const char *comp_reaction_text(enum comp_reaction r)
+{
+    switch (r) {
+    case COMP_ACKED:
+        return "acked";
+    case COMP_CLOSES:
+        return "cancelled";
+    case COMP_DUPLICATE:
+        return "duplicate";
+    case COMP_STRAY:
+        return "stray";
+    }
+    return "stray";
 }
 
 int64_t shipping_fee_of(int64_t goods_amount)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "apps/common/decision.h"
+#include "apps/common/naive.h"
 
 static enum mq_verdict check_back(void *arg, const struct envelope *v, const char *txn_id)
 {
@@ -69,9 +70,12 @@ static int order_paid_effect(struct db_conn *c, const struct inbox_msg *m,
     const struct payment_app *a = arg;
     int64_t closed = 0;
     bool hit = false;
-    int rc = pay_repo_close_gate(c, m->v->order_id, m->v->pay_id, a->drive.confirm_ms, &closed);
+    int rc = 0;
+    if (!NAIVE(D11_SIBLINGS_LEFT_OPEN))
+        rc = pay_repo_close_gate(c, m->v->order_id, m->v->pay_id, a->drive.confirm_ms, &closed);
     if (rc == 0)
-        rc = pay_repo_ack(c, m->v->pay_id, ACK_ORDER, &hit);
+        rc = pay_repo_ack(c, m->v->pay_id, NAIVE(D14_ACK_BY_ORDER_ALONE) ? ACK_SETTLED : ACK_ORDER,
+                          &hit);
     if (rc == 0 && !hit)
         log_error("stray_order_paid", "order_id=%lld pay_id=%lld", (long long)m->v->order_id,
                   (long long)m->v->pay_id);

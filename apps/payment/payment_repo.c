@@ -12,6 +12,7 @@
  * Runs on: HTTP workers and message workers (blocking). Errors are db_tx's. */
 #include "apps/payment/payment.h"
 
+#include "apps/common/naive.h"
 #include "apps/payment/payment_rows.h"
 
 #include <stdio.h>
@@ -137,7 +138,7 @@ static int open_body(struct db_conn *c, void *arg)
     int rc = lock_gate(c, o->p->order_id, &closed);
     if (rc != 0 || (rc = look_at_siblings(c, o, &kept, &open)) != 0)
         return rc;
-    switch (open_reaction_of(closed, kept, open)) {
+    switch (open_reaction_of(closed && !NAIVE(D12_NO_PAYMENT_GATE), kept, open)) {
     case OPEN_PAID:
         return db_refuse(c, CODE_PAY_IS_PAID, "order %lld", (long long)o->p->order_id);
     case OPEN_CLOSED:

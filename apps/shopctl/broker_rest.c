@@ -13,14 +13,14 @@ enum { ASK_MS = 5000 };
 #define HALF_GROUP "CID_RMQ_SYS_TRANS"
 #define HALF_TOPIC "RMQ_SYS_TRANS_HALF_TOPIC"
 
-static const struct {
-    const char *group, *topic;
-} groups[] = {{GROUP_STOCK_ORDER, TOPIC_ORDER},   {GROUP_COUPON_ORDER, TOPIC_ORDER},
-              {GROUP_USER_ORDER, TOPIC_ORDER},    {GROUP_PAY_ORDER, TOPIC_ORDER},
-              {GROUP_ORDER_TIMEOUT, TOPIC_ORDER}, {GROUP_ORDER_PAY, TOPIC_PAY},
-              {GROUP_USER_PAY, TOPIC_PAY},        {GROUP_LOG_PAY, TOPIC_PAY},
-              {GROUP_PAY_REFUND, TOPIC_PAY},      {GROUP_ORDER_ACK, TOPIC_ACK},
-              {GROUP_PAY_ACK, TOPIC_ACK}};
+const struct ctl_group ctl_groups[] = {
+    {GROUP_STOCK_ORDER, TOPIC_ORDER}, {GROUP_COUPON_ORDER, TOPIC_ORDER},
+    {GROUP_USER_ORDER, TOPIC_ORDER},  {GROUP_PAY_ORDER, TOPIC_ORDER},
+    {GROUP_ORDER_TIMEOUT, TOPIC_ORDER}, {GROUP_ORDER_PAY, TOPIC_PAY},
+    {GROUP_USER_PAY, TOPIC_PAY},      {GROUP_LOG_PAY, TOPIC_PAY},
+    {GROUP_PAY_REFUND, TOPIC_PAY},    {GROUP_ORDER_ACK, TOPIC_ACK},
+    {GROUP_PAY_ACK, TOPIC_ACK}};
+const size_t ctl_n_groups = sizeof ctl_groups / sizeof ctl_groups[0];
 
 static void quiet(void *arg, enum hp_log_level level, const char *line)
 {
@@ -54,12 +54,12 @@ int ctl_broker_rest(const char *namesrv, struct ctl_broker_rest *out, struct app
     if (hp_client_new(&o, &c, &err) != 0)
         return app_fail(e, APP_E_CONFIG, "namesrv: %s", err.text);
     int rc = add_lag(c, HALF_GROUP, HALF_TOPIC, out, &out->undecided, e);
-    for (size_t i = 0; i < sizeof groups / sizeof groups[0] && rc == 0; i++) {
+    for (size_t i = 0; i < ctl_n_groups && rc == 0; i++) {
         char retry[128];
-        (void)snprintf(retry, sizeof retry, "%%RETRY%%%s", groups[i].group);
-        rc = add_lag(c, groups[i].group, groups[i].topic, out, &out->lag, e);
+        (void)snprintf(retry, sizeof retry, "%%RETRY%%%s", ctl_groups[i].group);
+        rc = add_lag(c, ctl_groups[i].group, ctl_groups[i].topic, out, &out->lag, e);
         if (rc == 0)
-            rc = add_lag(c, groups[i].group, retry, out, &out->lag, e);
+            rc = add_lag(c, ctl_groups[i].group, retry, out, &out->lag, e);
     }
     hp_client_free(c);
     return rc;

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct ctl_command *const commands[] = {
-    &ctl_audit, &ctl_order, &ctl_sagas, &ctl_dlq, &ctl_failpoint, &ctl_schema, &ctl_seed};
+static const struct ctl_command *const commands[] = {&ctl_audit,  &ctl_order,     &ctl_sagas,
+                                                     &ctl_dlq,    &ctl_failpoint, &ctl_cluster,
+                                                     &ctl_health, &ctl_schema,    &ctl_seed};
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
 static void usage(FILE *out)

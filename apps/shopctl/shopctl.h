@@ -4,10 +4,12 @@
  *   main.c          the commands, their options and help
  *   cmd_schema.c    schema, seed: as the owner of the database
  *   cmd_audit.c     audit: the invariants
+ *   cmd_cluster.c   cluster: topics, groups and settings of a RocketMQ cluster
  *   broker_rest.c   what the broker still has to do
  *   cmd_look.c      order, sagas: what the rows say
  *   cmd_dlq.c       dlq: dead letters; replay and drop are done by the service that owns them
  *   cmd_failpoint.c failpoint: arm and list the failure places of a running service
+ *   cmd_health.c    health: ask a running service whether it is up
  *   table.c         rows as tables on the terminal */
 #include "apps/common/app.h"
 
@@ -27,7 +29,7 @@ struct ctl_command {
     int (*run)(const struct ctl *c, struct app_error *e);
 };
 extern const struct ctl_command ctl_schema, ctl_seed, ctl_audit, ctl_order, ctl_sagas,
-    ctl_failpoint, ctl_dlq;
+    ctl_failpoint, ctl_dlq, ctl_cluster, ctl_health;
 
 /* --- table.c --- */
 struct ctl_table;
@@ -46,6 +48,11 @@ int table_print(struct ctl_table *t, const char *title, struct app_error *e) APP
 void table_free(struct ctl_table *t);
 
 /* --- broker_rest.c --- */
+struct ctl_group {
+    const char *group, *topic;
+};
+extern const struct ctl_group ctl_groups[]; /* every consumer group of the shop */
+extern const size_t ctl_n_groups;
 struct ctl_broker_rest {
     int64_t undecided; /* half messages */
     int64_t lag;       /* messages the shop's groups have not come past */

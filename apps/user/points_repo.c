@@ -6,6 +6,8 @@
  */
 #include "apps/user/user.h"
 
+#include "apps/common/naive.h"
+
 static const struct db_stmt EARN = {
     "usr_earn",
     "WITH w AS (SELECT coalesce(sum(-use_money), 0)::bigint AS held FROM trade_user_money_log "
@@ -26,6 +28,8 @@ int points_earn(struct db_conn *c, int64_t pay_id, int64_t order_id, int64_t use
     enum barrier_try b;
     int64_t n = 1;
     int rc = barrier_try(c, pay_id, BRANCH_POINTS, &b);
+    if (rc == APP_OK && b == BARRIER_REFUSED && NAIVE(D13_POINTS_WITHOUT_BARRIER))
+        b = BARRIER_RUN;
     if (rc == APP_OK && b == BARRIER_RUN)
         rc = db_exec(c, &EARN, &n, db_i64(pay_id), db_i64(order_id), db_i64(user_id),
                      db_i64(amount));

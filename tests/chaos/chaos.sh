@@ -14,7 +14,7 @@ ALL=(R1 R2 R3 R4 R5 R6 R7 R9)
 usage() {
     cat <<TEXT
 usage: ./run chaos store [--quick | --release] [--only R1,R4] [--seed N]
-       ./run chaos shop [GROUP...]
+       ./run chaos shop [--seed N] [--release] [--seconds S] [GROUP...]
 
   R1  kill -9 of a broker under load, while it starts and while it stops, in both flush modes
   R2  power loss: what was not synced is forgotten
@@ -29,10 +29,12 @@ usage: ./run chaos store [--quick | --release] [--only R1,R4] [--seed N]
   --release   the volume of a release: hours
   --only      these tests alone
   --seed N    for all random choices; without it each test draws one and prints it
+  --seconds S how long the group random of the shop lasts [60]
 
 Environment: TMPDIR (where stores are made; R1 needs up to 8 GB there), CHAOS_BIN (programs to test).
 
-Groups of the shop's failure matrix; without one, all of them:
+Groups of the shop's failure matrix; without one, all of them. R16 kills a random process or PostgreSQL 50 times
+(--release: 500) under load, random does so every 5 s while messages are lost and doubled:
 $("$ROOT/tests/chaos/shop.sh" --groups | fold -s -w 96 | sed 's/^/  /')
 TEXT
 }

@@ -3,8 +3,10 @@
  * The disk is a tmpfs in a mount namespace of this process (in a user namespace of its own when it is
  * not root), so nothing outside can see it, and it is gone with the processes. A round, from a new
  * broker on an empty disk:
- *   1. sends of every kind; at a random instant another file takes all free space at once, so that
- *      log files, queue files, index files and files of config/ meet ENOSPC wherever they are;
+ *   1. sends of every kind; when the broker's own files fill a random share of the disk another file
+ *      takes all free space at once, so that log files, queue files, index files and files of config/
+ *      meet ENOSPC wherever they are. A share and no time: on a fast machine the broker's files alone
+ *      would soon fill the disk beyond diskSpaceCleanForciblyRatio, and no space would come back;
  *   2. within 10 s every send is refused with code 14 and the reason; until then with that or with
  *      "create mapped file failed" (code 1). No connection is closed;
  *   3. everything acknowledged is read while the disk is full;
@@ -30,8 +32,9 @@
 #include "tests/chaos/broker.h"
 #include "tests/chaos/load.h"
 
-enum { LOAD_MS = 150, FILL_SPAN_MS = 300, ALL_REFUSED_MS = 10000, RESUME_MS = 10000, AFTER_MS = 100 };
-#define DISK_SIZE "size=192m"
+enum { LOAD_MS = 60000, ALL_REFUSED_MS = 10000, RESUME_MS = 10000, AFTER_MS = 100,
+       SHARE_LEAST = 2, SHARE_MOST = 50, /* percent of the disk that the broker's files fill before */
+       DISK_MIB = 192, DISK_MIB_LEAST = 32 };
 
 static const struct clock *const clk = &clock_system;
 static const enum lane_kind lanes[] = {LANE_PIPELINE, LANE_SINGLE, LANE_BATCH, LANE_TX, LANE_CONSUMER, LANE_ADMIN};
@@ -42,7 +45,7 @@ struct disk {
     char root[PATH_MAX], ballast[PATH_MAX + 16];
     const char *flush, *space; /* space: which kind of namespace */
     uint64_t seed;
-    int rounds, round;
+    int rounds, round, disk_mib;
     struct rng rng;
     struct account account;
     struct load load;
@@ -82,22 +85,37 @@ static const char *enter_namespace(void)
 
 static void new_disk(struct disk *d)
 {
+    char size[32];
+    snprintf(size, sizeof size, "size=%dm", d->disk_mib);
     if (d->round > 1 && umount2(d->root, MNT_DETACH) != 0)
         chaos_die(d->root, strerror(errno));
-    if (mount("tmpfs", d->root, "tmpfs", 0, DISK_SIZE) != 0)
-        chaos_die("mounting a tmpfs of " DISK_SIZE, strerror(errno));
+    if (mount("tmpfs", d->root, "tmpfs", 0, size) != 0)
+        chaos_die("mounting a small tmpfs", strerror(errno));
+}
+
+static struct fs_space space_of(const struct disk *d)
+{
+    struct fs_space s;
+    struct err e;
+    if (fs_real.space(&fs_real, d->root, &s, &e) != 0)
+        chaos_die(d->root, e.text);
+    return s;
+}
+
+static int used_percent(const struct disk *d)
+{
+    const struct fs_space s = space_of(d);
+    return (int)((s.total_bytes - s.free_bytes) * 100 / s.total_bytes);
 }
 
 /* All that is free, at once; what the broker frees meanwhile it may use. */
 static void fill_up(struct disk *d)
 {
-    struct fs_space s;
-    struct err e;
     const int fd = open(d->ballast, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || fs_real.space(&fs_real, d->root, &s, &e) != 0)
-        chaos_die(d->ballast, "cannot be made");
+    if (fd < 0)
+        chaos_die(d->ballast, strerror(errno));
     int64_t size = 0;
-    for (int64_t step = s.avail_bytes; step >= 4096;) /* the broker writes at the same time */
+    for (int64_t step = space_of(d).avail_bytes; step >= 4096;) /* the broker writes at the same time */
         if (fallocate(fd, 0, size, step) == 0)
             size += step;
         else
@@ -146,6 +164,22 @@ static bool turns(struct disk *d, int64_t ms)
     return true;
 }
 
+/* Until the broker's files fill so much of the disk. */
+static bool fill_share(struct disk *d, int percent)
+{
+    const int64_t end = clock_mono(clk) + LOAD_MS;
+    while (used_percent(d) < percent) {
+        if (!turn(d))
+            return false;
+        if (clock_mono(clk) > end) {
+            account_find(&d->account, &d->other, "after 60 s of sends only %d percent of the disk are used, not %d",
+                         used_percent(d), percent);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Until nothing was acknowledged for a second while sends were refused with code 14. */
 static bool wait_all_refused(struct disk *d)
 {
@@ -177,8 +211,8 @@ static bool wait_accepted(struct disk *d)
             return true;
         }
     }
-    account_find(&d->account, &d->other, "sends are still refused 10 s after space was freed: code %d: %s",
-                 d->load.refusal_code, d->load.refusal_text);
+    account_find(&d->account, &d->other, "sends are still refused 10 s after space was freed, %d percent of the "
+                 "disk are used: code %d: %s", used_percent(d), d->load.refusal_code, d->load.refusal_text);
     return false;
 }
 
@@ -254,7 +288,7 @@ static void round_of(struct disk *d)
     read_all(d, true);
     connect_load(d);
     d->load.may_refuse = false;
-    if (!turns(d, LOAD_MS + (int64_t)rng_below(&d->rng, FILL_SPAN_MS)))
+    if (!fill_share(d, SHARE_LEAST + (int)rng_below(&d->rng, SHARE_MOST - SHARE_LEAST + 1)))
         return;
     d->load.may_refuse = true;
     fill_up(d);
@@ -314,8 +348,9 @@ static void report(const struct disk *d)
 /* ---- command line ---- */
 
 static const char usage[] =
-    "usage: mqdisk --broker PROGRAM --dir DIRECTORY [--rounds N] [--flush ASYNC_FLUSH|SYNC_FLUSH] [--seed N]\n"
-    "DIRECTORY is where the small file system is mounted.\n";
+    "usage: mqdisk --broker PROGRAM --dir DIRECTORY [--rounds N] [--flush ASYNC_FLUSH|SYNC_FLUSH] [--disk MIB]\n"
+    "              [--seed N]\n"
+    "DIRECTORY is where the small file system is mounted; MIB is its size (192), 32 at least.\n";
 
 static _Noreturn void usage_error(void)
 {
@@ -326,7 +361,8 @@ static _Noreturn void usage_error(void)
 static void parse(int argc, char **argv, struct disk *d)
 {
     static const struct option options[] = {{"broker", 1, NULL, 'b'}, {"dir", 1, NULL, 'd'},  {"rounds", 1, NULL, 'r'},
-                                            {"seed", 1, NULL, 's'},   {"flush", 1, NULL, 'f'}, {NULL, 0, NULL, 0}};
+                                            {"seed", 1, NULL, 's'},   {"flush", 1, NULL, 'f'}, {"disk", 1, NULL, 'k'},
+                                            {NULL, 0, NULL, 0}};
     int64_t seed = (int64_t)(rng_seed_from_os() >> 1);
     int rc = 0;
     for (int o; rc == 0 && (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
@@ -336,9 +372,11 @@ static void parse(int argc, char **argv, struct disk *d)
         case 'r': rc = slice_i32(slice_str(optarg), &d->rounds); break;
         case 's': rc = slice_i64(slice_str(optarg), &seed); break;
         case 'f': d->flush = optarg; break;
+        case 'k': rc = slice_i32(slice_str(optarg), &d->disk_mib); break;
         default: rc = E_INVAL;
         }
     if (rc != 0 || d->broker.program == NULL || d->broker.dir == NULL || d->rounds < 1 || seed < 0 || optind < argc ||
+        d->disk_mib < DISK_MIB_LEAST ||
         (strcmp(d->flush, "ASYNC_FLUSH") != 0 && strcmp(d->flush, "SYNC_FLUSH") != 0))
         usage_error();
     d->seed = (uint64_t)seed;
@@ -361,7 +399,7 @@ static void write_conf(struct disk *d)
 
 int main(int argc, char **argv)
 {
-    static struct disk d = {.flush = "ASYNC_FLUSH", .rounds = 5};
+    static struct disk d = {.flush = "ASYNC_FLUSH", .rounds = 5, .disk_mib = DISK_MIB};
     parse(argc, argv, &d);
     rng_seed(&d.rng, d.seed);
     d.space = enter_namespace();

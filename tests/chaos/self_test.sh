@@ -35,6 +35,24 @@ must_find "a write that was reported and not made, on a disk that fills up" R7-l
     env "${shim[@]}" CHAOS_DISK=lose:5 "$bin/mqdisk" --broker "$bin/mqbroker" --rounds 1
 must_find "sends refused for another reason than the disk" R7-failed "refused: code" \
     env HALFPENNY_FAILPOINTS="store.append.write=error,after(10)" "$bin/mqdisk" --broker "$bin/mqbroker" --rounds 1
+# must_pass WHAT NAME COMMAND...: exit code 0
+must_pass() {
+    local what=$1 name=$2 status
+    shift 2
+    mkdir "$dir/$name"
+    "$@" --dir "$dir/$name" >"$dir/$name.txt" 2>&1
+    status=$?
+    if [ "$status" -eq 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'found where nothing is: %s (exit code %d)\n' "$what" "$status"
+        tail -20 "$dir/$name.txt"
+    fi
+}
+
+must_pass "a disk that a fast broker fills by itself in a moment" R7-small \
+    "$bin/mqdisk" --broker "$bin/mqbroker" --rounds 2 --disk 32
 must_find "a time that jumps with the clock" R9-jump "came early" \
     env HALFPENNY_FAILPOINTS="clock.steady=error" "$bin/mqclock" --broker "$bin/mqbroker" \
     --shim "$bin/libchaos_shim.so" --jump 3600000

@@ -16,7 +16,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     fuzz_store_init();
-    fuzz_base_init();
+    fuzz_base_init(FUZZ_BASE_SMALL);
     return 0;
 }
 

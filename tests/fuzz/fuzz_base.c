@@ -7,7 +7,7 @@
 
 #include "base/crc.h"
 
-enum { STEPS_MAX = 1000, ANSWERS_MAX = 64 };
+enum { STEPS_MAX = 1000, ANSWERS_MAX = 64, BODY_LARGE_BASE = 250, BODY_SMALL_BASE = 800 };
 
 static const char *const topics[] = {"A", "A", "B"};
 static const int32_t queue_ids[] = {0, 1, 0};
@@ -18,7 +18,8 @@ static struct {
     int64_t phys;
     int key;
     const char *topic;
-} records[FUZZ_BASE_RECORDS];
+} records[FUZZ_BASE_RECORDS_MAX];
+static int record_n;
 
 static void key_name(int key, char out[8])
 {
@@ -36,9 +37,9 @@ static void on_done(struct append *a)
     MQ_ASSERT(a->status == STORE_OK);
 }
 
-static void append(struct store_port *port, int i)
+static void append(struct store_port *port, int i, size_t body_n)
 {
-    static const char body[250];
+    static const char body[BODY_SMALL_BASE];
     char key[8];
     struct buf record;
     const int q = i % 3;
@@ -47,7 +48,7 @@ static void append(struct store_port *port, int i)
     key_name(records[i].key, key);
     buf_init(&record, 0);
     fuzz_record_put(&record, &(struct fuzz_record){.topic = topics[q], .keys = key, .queue_id = queue_ids[q],
-                                                   .body = slice_of(body, sizeof body), .prop_crc = true});
+                                                   .body = slice_of(body, body_n), .prop_crc = true});
     struct append a = {.records = record.p, .size = record.n, .record_n = 1, .topic = slice_str(topics[q]),
                        .queue_id = queue_ids[q], .done = on_done};
     store_append(port, &a);
@@ -57,8 +58,9 @@ static void append(struct store_port *port, int i)
     buf_free(&record);
 }
 
-void fuzz_base_init(void)
+void fuzz_base_init(enum fuzz_base which)
 {
+    const bool large = which == FUZZ_BASE_LARGE;
     struct store_opts o;
     struct store_recovery found;
     struct store_port port;
@@ -67,15 +69,16 @@ void fuzz_base_init(void)
     fuzz_disk_reset();
     struct store *st = fuzz_store_open(&o, &found);
     MQ_ASSERT(st && !store_port_open(&port, st, NULL, &e));
-    for (int i = 0; i < FUZZ_BASE_RECORDS; i++)
-        append(&port, i);
+    record_n = large ? FUZZ_BASE_RECORDS_MAX : FUZZ_BASE_RECORDS_MAX / 3;
+    for (int i = 0; i < record_n; i++)
+        append(&port, i, large ? BODY_LARGE_BASE : BODY_SMALL_BASE);
     store_port_close(&port);
     fuzz_base_index(st);
     fuzz_base_query(st, true);
     fuzz_store_close(st);
     image = fuzz_disk_save();
     fuzz_model_from_log(&model, &o);
-    MQ_ASSERT(model.records == FUZZ_BASE_RECORDS && model.n == 3);
+    MQ_ASSERT(model.records == record_n && model.n == 3 && model.log_end > 2 * FUZZ_LOG_FILE);
 }
 
 void fuzz_base_restore(struct store_opts *o)
@@ -116,7 +119,7 @@ static void on_answer(struct store_query *q)
 
 static int record_of(const char *record)
 {
-    for (int i = 0; i < FUZZ_BASE_RECORDS; i++)
+    for (int i = 0; i < record_n; i++)
         if (records[i].phys == (int64_t)be64_get(record + 28))
             return i;
     return -1;
@@ -124,7 +127,7 @@ static int record_of(const char *record)
 
 static uint64_t check_answer(const struct store_query *q, int key, bool complete)
 {
-    bool named[FUZZ_BASE_RECORDS] = {false};
+    bool named[FUZZ_BASE_RECORDS_MAX] = {false};
     uint64_t h = (uint64_t)key;
     int last = -1;
     for (int32_t n = 0; n < q->n; n++) {
@@ -134,7 +137,7 @@ static uint64_t check_answer(const struct store_query *q, int key, bool complete
         named[i] = true;
         last = i;
     }
-    for (int i = 0; i < FUZZ_BASE_RECORDS; i++) {
+    for (int i = 0; i < record_n; i++) {
         const bool wanted = records[i].key == key && slice_eq_str(q->topic, records[i].topic);
         MQ_ASSERT(named[i] || !wanted || !complete);
         h = h * 31 + named[i];

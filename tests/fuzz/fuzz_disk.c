@@ -225,7 +225,7 @@ static int disk_list(struct fs *fs, const char *path, int (*each)(void *arg, con
     const struct node *dir = find(path);
     const size_t len = strlen(path);
     if (!dir || !dir->is_dir)
-        return err_set(e, E_NOTFOUND, "list %s", path);
+        return err_set(e, dir ? E_IO : E_NOTFOUND, "list %s", path);
     int rc = 0;
     for (int i = 0; i < node_n && !rc; i++)
         if (nodes[i].path && nodes[i].dir_hash == dir->hash && is_below(&nodes[i], path))
@@ -399,7 +399,7 @@ void fuzz_disk_reset(void)
     node_n = 0;
 }
 
-void fuzz_disk_put(const char *path, struct slice content)
+static void make_parents(const char *path)
 {
     char dir[512];
     for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -407,6 +407,17 @@ void fuzz_disk_put(const char *path, struct slice content)
         if (!find(dir))
             create(dir, true);
     }
+}
+
+void fuzz_disk_mkdir(const char *path)
+{
+    make_parents(path);
+    create(path, true);
+}
+
+void fuzz_disk_put(const char *path, struct slice content)
+{
+    make_parents(path);
     struct node *n = find(path);
     if (!n)
         n = create(path, false);
@@ -428,6 +439,19 @@ void fuzz_disk_remove(const char *path)
     for (int i = 0; i < node_n; i++)
         if (nodes[i].path && (!strcmp(nodes[i].path, path) || is_below(&nodes[i], path)))
             unname(&nodes[i]);
+}
+
+void fuzz_disk_move(const char *from, const char *to)
+{
+    char path[512];
+    for (int i = 0; i < node_n; i++) {
+        struct node *n = &nodes[i];
+        if (!n->path || (strcmp(n->path, from) && !is_below(n, from)))
+            continue;
+        snprintf(path, sizeof path, "%s%s", to, n->path + strlen(from));
+        free(n->path);
+        set_path(n, path);
+    }
 }
 
 struct fuzz_image {

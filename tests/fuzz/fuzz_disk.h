@@ -10,8 +10,10 @@ enum { FUZZ_DISK_BYTES = 1 << 20, FUZZ_DISK_NODES = 192 };
 struct fs *fuzz_disk(void);
 void fuzz_disk_reset(void); /* nothing on it; every file must be closed */
 void fuzz_disk_put(const char *path, struct slice content); /* creates or replaces, and directories above */
+void fuzz_disk_mkdir(const char *path); /* and directories above */
 bool fuzz_disk_get(const char *path, struct slice *content);
 void fuzz_disk_remove(const char *path); /* a file or a tree; may be absent */
+void fuzz_disk_move(const char *from, const char *to); /* a file or a tree; may be absent; `to` is not */
 
 /* All files and directories as they are; no file may be open. */
 struct fuzz_image; /* opaque; lives as long as the process */

@@ -45,7 +45,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     struct err e;
     char path[64];
     fuzz_store_init();
-    fuzz_base_init();
+    fuzz_base_init(FUZZ_BASE_LARGE);
     MQ_ASSERT(!fuzz_disk()->list(fuzz_disk(), FUZZ_ROOT "/index", note_name, NULL, &e) && name_n);
     buf_init(&base_files, 0);
     for (int i = 0; i < name_n; i++) {

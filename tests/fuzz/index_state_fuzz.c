@@ -34,7 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argv;
     struct err e;
     fuzz_store_init();
-    fuzz_base_init();
+    fuzz_base_init(FUZZ_BASE_LARGE);
     MQ_ASSERT(!fuzz_disk()->list(fuzz_disk(), FUZZ_ROOT "/index", note_name, NULL, &e) && names[0] < names[1]);
     const struct slice state = fuzz_base_file(STATE_PATH);
     MQ_ASSERT(state.n == sizeof truth);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -73,6 +74,20 @@ static void occupy(struct fixture *f, int percent)
     assert_ok(fs_real.open(&fs_real, path, FS_WRITE | FS_CREATE, &file, &e), &e);
     assert_ok(fs_real.allocate(file, 0, want - used, false, &e), &e);
     fs_real.close(file);
+}
+
+/* Frees part of what occupy() took, at one stroke. */
+static void shrink_to(struct fixture *f, int percent)
+{
+    const char *const path = tmpdir_path(f->disk, "ballast");
+    struct fs_space s;
+    struct fs_stat ballast;
+    struct err e;
+    assert_ok(fs_real.space(&fs_real, f->disk, &s, &e), &e);
+    assert_ok(fs_real.stat(&fs_real, path, &ballast, &e), &e);
+    const int64_t give = s.total_bytes - s.free_bytes - s.total_bytes / 100 * percent + 2 * 4096; /* whole pages */
+    assert_in_range(give, 1, ballast.size);
+    assert_int_equal(truncate(path, ballast.size - give), 0);
 }
 
 /* The answer to a send; the remark goes to `remark`. */
@@ -146,6 +161,28 @@ static void a_full_disk_refuses_sends_until_there_is_space_again(void **state)
         occupy(&f, 0);
         assert_true(wait_until(is_taken, &f, RESUME_MS));
     }
+    assert_int_equal(min_offset(&f), 0);
+    finish(&f);
+}
+
+static void space_that_is_not_enough_is_told_and_sends_stay_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char remark[500];
+    if (!start(&f, SMALL_FILES "cleanFileForciblyEnable=false\n"))
+        skip();
+    send_files(&f, 2);
+    occupy(&f, 95);
+    assert_true(wait_until(is_refused, &f, RESUME_MS));
+    shrink_to(&f, 87);
+    assert_true(process_wait_line(f.b.process, "event=store.disk_short", RESUME_MS, remark, sizeof remark));
+    assert_contains(remark, "usedPercent=8");
+    assert_contains(remark, "cleanFileForciblyEnable=0");
+    assert_int_equal(send_code(&f, "t", "", remark, sizeof remark), RESP_SERVICE_NOT_AVAILABLE);
+    assert_contains(remark, "more than 90 percent of it were used");
+    shrink_to(&f, 84);
+    assert_true(wait_until(is_taken, &f, RESUME_MS));
     assert_int_equal(min_offset(&f), 0);
     finish(&f);
 }
@@ -230,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_full_disk_refuses_sends_until_there_is_space_again, unmount),
+        cmocka_unit_test_teardown(space_that_is_not_enough_is_told_and_sends_stay_refused, unmount),
         cmocka_unit_test_teardown(old_files_go_before_their_age_when_space_runs_out, unmount),
         cmocka_unit_test_teardown(a_file_with_an_undecided_half_stays_until_the_disk_is_full, unmount),
         cmocka_unit_test_teardown(a_decided_half_holds_nothing_back_also_after_a_restart, unmount),

@@ -45,17 +45,6 @@ static bool file_has(void *arg)
     return has;
 }
 
-struct wait_max {
-    struct peer *p;
-    const char *topic;
-    int64_t want;
-};
-static bool reached(void *arg)
-{
-    const struct wait_max *const w = arg;
-    return peer_max_offset(w->p, w->topic, 0) >= w->want;
-}
-
 static void a_delayed_message_is_not_counted_as_delivered_before_that_is_on_disk(void **state)
 {
     (void)state;
@@ -76,9 +65,7 @@ static void a_delayed_message_is_not_counted_as_delivered_before_that_is_on_disk
     cut_after(dir, s.phys_offset);
     mq_broker_start(&b, dir, NULL, conf, NULL);
     peer_open(&p, b.address);
-    struct wait_max w = {&p, TOPIC, 1};
-    if (!wait_until(reached, &w, WAIT_MS))
-        fail_msg("the delayed message is lost");
+    peer_await_offset(&p, TOPIC, 0, 1); /* else the delayed message is lost */
     peer_close(&p);
     mq_stop(&b);
 }

@@ -56,8 +56,6 @@ static const char *const on_4_9_7[] = {"java-4.9.7-producer.bin",
 #define ZERO "an absent flag means 0; 4.9.7 does not send it either"
 #define LEFT_OUT "a message of a conversation that is left out lies in that queue"
 #define CLOCK "a time of the run"
-#define ON_ERROR                                                                                   \
-    "only successful sends carry region and trace switch; clients read them on success only"
 static const struct replay_tolerance tolerances[] = {
     {RC_HEART_BEAT, NULL, "IS_SUPPORT_HEART_BEAT_V2", "true", "", V2},
     {RC_HEART_BEAT, NULL, "IS_SUB_CHANGE", "true", "", V2},
@@ -74,8 +72,6 @@ static const struct replay_tolerance tolerances[] = {
     {370, NULL, "code", NULL, "3", NOT_SERVED},
     {RC_SEND_MESSAGE_V2, "producer", "code", "0", "1",
      "delays of arbitrary length are not served yet"},
-    {RC_SEND_MESSAGE_V2, "producer", "MSG_REGION", NULL, "", ON_ERROR},
-    {RC_SEND_MESSAGE_V2, "producer", "TRACE_ON", NULL, "", ON_ERROR},
     {RC_SEND_MESSAGE_V2, "node", "transactionId", NULL, NULL,
      "this client sends no key, so each broker makes one"},
     {RC_SEND_MESSAGE_V2, "binaryheader-push", "code", "2", "0",

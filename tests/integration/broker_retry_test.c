@@ -7,32 +7,11 @@
 #include "tests/support/mq/peer.h"
 #include "tests/support/test.h"
 #include "tests/support/tmpdir.h"
-#include "tests/support/wait.h"
 
 #define TOPIC "retry_topic"
 #define GROUP "retry_group"
 #define QUICK                                                                                      \
     "messageDelayLevel=1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s\nflushDelayOffsetInterval=200\n"
-enum { WAIT_MS = 15000 };
-
-struct wait_max {
-    struct peer *p;
-    const char *topic;
-    int queue;
-    int64_t want;
-};
-static bool reached(void *arg)
-{
-    const struct wait_max *const w = arg;
-    return peer_max_offset(w->p, w->topic, w->queue) >= w->want;
-}
-static void await_offset(struct peer *p, const char *topic, int queue, int64_t want)
-{
-    struct wait_max w = {p, topic, queue, want};
-    if (!wait_until(reached, &w, WAIT_MS))
-        fail_msg("%s-%d has %lld messages, want %lld", topic, queue,
-                 (long long)peer_max_offset(p, topic, queue), (long long)want);
-}
 
 static const struct command *send_back(struct peer *p, int64_t phys_offset, int32_t level,
                                        int32_t max)
@@ -62,7 +41,7 @@ static void a_message_sent_back_comes_again_with_its_origin(void **state)
                                                  "TAGS\001t\002KEYS\001k\002UNIQ_KEY\001U1\002");
     const int64_t before = clock_mono(&clock_system);
     assert_int_equal(send_back(&p, s.phys_offset, 0, -1)->code, RESP_SUCCESS);
-    await_offset(&p, RETRY_PREFIX GROUP, 0, 1);
+    peer_await_offset(&p, RETRY_PREFIX GROUP, 0, 1);
     const int64_t waited = clock_mono(&clock_system) - before;
     if (waited < 1000)
         fail_msg("came after %lld ms, its level says 1000", (long long)waited);
@@ -92,7 +71,7 @@ static void known_failure_20_the_last_failure_goes_to_the_dead_letters_at_once(v
         int64_t phys = peer_send_message(&p, "pg", TOPIC, 0, "fails", "").phys_offset;
         for (int32_t failure = 0; failure < limit; failure++) {
             assert_int_equal(send_back(&p, phys, 0, limit)->code, RESP_SUCCESS);
-            await_offset(&p, RETRY_PREFIX GROUP, 0, retries + failure + 1);
+            peer_await_offset(&p, RETRY_PREFIX GROUP, 0, retries + failure + 1);
             struct message m;
             pull_one(&p, RETRY_PREFIX GROUP, retries + failure, &m);
             assert_int_equal(m.reconsume_times, failure + 1);
@@ -134,7 +113,7 @@ static void known_failure_20_an_orderly_consumer_reaches_the_dead_letters(void *
     within.reconsume_times = 16;
     c = peer_call(&p, RC_SEND_MESSAGE_V2, &within, SLICE_LIT("ordered"));
     assert_int_equal(c->code, RESP_SUCCESS);
-    await_offset(&p, RETRY_PREFIX GROUP, 0, 1);
+    peer_await_offset(&p, RETRY_PREFIX GROUP, 0, 1);
     assert_int_equal(peer_max_offset(&p, DLQ_PREFIX GROUP, 0), 1);
     peer_close(&p);
     mq_stop(&b);
@@ -189,7 +168,7 @@ static void a_delayed_message_survives_kill_9_and_is_never_early(void **state)
     mq_kill(&b);
     mq_broker_start(&b, dir, NULL, "messageDelayLevel=3s\n", NULL);
     peer_open(&p, b.address);
-    await_offset(&p, TOPIC, 0, 1);
+    peer_await_offset(&p, TOPIC, 0, 1);
     const int64_t waited = clock_mono(&clock_system) - before;
     if (waited < 2990)
         fail_msg("delivered after %lld ms, its level says 3000", (long long)waited);
@@ -203,7 +182,7 @@ static void a_delayed_message_survives_kill_9_and_is_never_early(void **state)
     peer_open(&p, b.address);
     const struct peer_sent next = peer_send_message(&p, "pg", TOPIC, 0, "next", "DELAY\0011\002");
     (void)next;
-    await_offset(&p, TOPIC, 0, 2);
+    peer_await_offset(&p, TOPIC, 0, 2);
     pull_one(&p, TOPIC, 1, &m);
     assert_slice_equal(m.body, "next");
     peer_close(&p);
@@ -223,7 +202,7 @@ static void many_delayed_messages_come_once_each_and_in_order(void **state)
         snprintf(body, sizeof body, "%d", i);
         peer_send_message(&p, "pg", TOPIC, 0, body, "DELAY\0011\002");
     }
-    await_offset(&p, TOPIC, 0, N);
+    peer_await_offset(&p, TOPIC, 0, N);
     for (int at = 0; at < N;) {
         struct message m[32];
         int n;

@@ -43,6 +43,9 @@ static void refused(const struct hdr_send_message *h, const char *body, int code
     assert_int_equal(c->code, code);
     assert_int_equal(slice_copy(c->remark, remark, sizeof remark), 0);
     assert_contains(remark, part);
+    assert_slice_equal(command_ext(c, "MSG_REGION"), "DefaultRegion");
+    assert_slice_equal(command_ext(c, "TRACE_ON"), "true");
+    assert_null(command_ext(c, "msgId").p);
     peer_close(&p);
 }
 

@@ -16,12 +16,11 @@
 #include "tests/support/mq/peer.h"
 #include "tests/support/test.h"
 #include "tests/support/tmpdir.h"
-#include "tests/support/wait.h"
 
 #define TOPIC "busy"
 #define GROUP "g"
 #define LEVELS "messageDelayLevel=1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s\n"
-enum { STOP_MS = 10000, WAIT_MS = 20000, LOADS = 6, ROUNDS = 5 };
+enum { STOP_MS = 10000, LOADS = 6, ROUNDS = 5 };
 
 /* --- a connection that asks and asks, in a thread --- */
 
@@ -134,24 +133,6 @@ static void load_stop(struct load *l)
     peer_close(&l->p);
 }
 
-struct wait_max {
-    struct peer *p;
-    const char *topic;
-    int64_t want;
-};
-static bool reached(void *arg)
-{
-    const struct wait_max *const w = arg;
-    return peer_max_offset(w->p, w->topic, 0) >= w->want;
-}
-static void await_offset(struct peer *p, const char *topic, int64_t want)
-{
-    struct wait_max w = {p, topic, want};
-    if (!wait_until(reached, &w, WAIT_MS))
-        fail_msg("%s has %lld messages, want %lld", topic, (long long)peer_max_offset(p, topic, 0),
-                 (long long)want);
-}
-
 static void stop_within_limit(struct mq_process *b)
 {
     const int64_t before = clock_mono(&clock_system);
@@ -179,8 +160,8 @@ static void stop_under_load(const char *namesrv, const char *conf)
                       before = peer_max_offset(&p, TOPIC, 0);
         for (int i = 0; i < LOADS; i++)
             load_start(&loads[i], b.address, &half, round * LOADS + i);
-        await_offset(&p, TOPIC_SCHEDULE, delayed + 100);
-        await_offset(&p, TOPIC, before + 300 + 200 * round);
+        peer_await_offset(&p, TOPIC_SCHEDULE, 0, delayed + 100);
+        peer_await_offset(&p, TOPIC, 0, before + 300 + 200 * round);
         stop_within_limit(&b);
         for (int i = 0; i < LOADS; i++)
             load_stop(&loads[i]);
@@ -218,14 +199,13 @@ static void delayed_messages_come_once_across_a_stop(void **state)
     peer_open(&p, b.address);
     for (int i = 0; i < N; i++)
         peer_send_message(&p, "pg", TOPIC, 0, "m", "DELAY\0011\002");
-    await_offset(&p, TOPIC, 1);
+    peer_await_offset(&p, TOPIC, 0, 1);
     peer_close(&p);
     stop_within_limit(&b);
     mq_broker_start(&b, dir, NULL, "messageDelayLevel=2s 2s\n", NULL);
     peer_open(&p, b.address);
-    await_offset(&p, TOPIC, N);
-    struct wait_max w = {&p, TOPIC, N + 1};
-    if (wait_until(reached, &w, 1000)) /* what is due twice is due at once */
+    peer_await_offset(&p, TOPIC, 0, N);
+    if (peer_reaches(&p, TOPIC, 0, N + 1, 1000)) /* what is due twice is due at once */
         fail_msg("%lld of %d messages were delivered", (long long)peer_max_offset(&p, TOPIC, 0), N);
     peer_close(&p);
     mq_stop(&b);

@@ -11,7 +11,6 @@
 #include "tests/support/mq/peer.h"
 #include "tests/support/test.h"
 #include "tests/support/tmpdir.h"
-#include "tests/support/wait.h"
 
 #define FLUSH                                                                                      \
     "flushCommitLogLeastPages=0\nflushIntervalCommitLog=20\nflushConsumerOffsetInterval=100\n"
@@ -67,25 +66,6 @@ static const struct command *end(struct fixture *f, const struct peer_sent *half
 {
     const struct hdr_end_transaction h = end_of(half, id, verdict);
     return peer_call(&f->p, RC_END_TRANSACTION, &h, SLICE_NULL);
-}
-
-struct wait_max {
-    struct fixture *f;
-    const char *topic;
-    int queue;
-    int64_t want;
-};
-static bool reached(void *arg)
-{
-    const struct wait_max *const w = arg;
-    return peer_max_offset(&w->f->p, w->topic, w->queue) >= w->want;
-}
-static void await_offset(struct fixture *f, const char *topic, int queue, int64_t want)
-{
-    struct wait_max w = {f, topic, queue, want};
-    if (!wait_until(reached, &w, WAIT_MS))
-        fail_msg("%s-%d has %lld messages, want %lld", topic, queue,
-                 (long long)peer_max_offset(&f->p, topic, queue), (long long)want);
 }
 
 /* Waits for the check of this half and answers it. */
@@ -167,7 +147,7 @@ static void a_half_with_a_delay_level_is_a_half(void **state)
     const struct peer_sent a = send_half(&f, "ID-A", "DELAY\0011\002");
     assert_int_equal(peer_max_offset(&f.p, TOPIC_HALF, 0), 1);
     assert_int_equal(end(&f, &a, "ID-A", COMMIT)->code, RESP_SUCCESS);
-    await_offset(&f, TOPIC, 1, 1);
+    peer_await_offset(&f.p, TOPIC, 1, 1);
     stop(&f);
 }
 
@@ -184,7 +164,7 @@ static void a_commit_that_cannot_be_stored_leaves_the_half_to_be_checked(void **
     assert_non_null(peer_push(&f.p, RC_CHECK_TRANSACTION_STATE, WAIT_MS));
     assert_int_not_equal(end(&f, &a, "ID-A", COMMIT)->code, RESP_SUCCESS);
     answer_check(&f, &a, "ID-A", COMMIT);
-    await_offset(&f, TOPIC, 1, 1);
+    peer_await_offset(&f.p, TOPIC, 1, 1);
     stop(&f);
 }
 
@@ -196,7 +176,23 @@ static void a_check_that_cannot_be_sent_is_sent_later(void **state)
     peer_heartbeat(&f.p, "client-1", GROUP, NULL, NULL);
     const struct peer_sent a = send_half(&f, "ID-A", "");
     answer_check(&f, &a, "ID-A", COMMIT);
-    await_offset(&f, TOPIC, 1, 1);
+    peer_await_offset(&f.p, TOPIC, 1, 1);
+    stop(&f);
+}
+
+static void a_check_that_is_sent_twice_is_decided_once(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    start(&f, FLUSH "transactionTimeOut=100\ntransactionCheckInterval=3000\n",
+          FAIL("tx.check.again=error(E_IO)*1"));
+    peer_heartbeat(&f.p, "client-1", GROUP, NULL, NULL);
+    const struct peer_sent a = send_half(&f, "ID-A", "");
+    assert_non_null(peer_push(&f.p, RC_CHECK_TRANSACTION_STATE, WAIT_MS));
+    assert_non_null(peer_push(&f.p, RC_CHECK_TRANSACTION_STATE, 1500)); /* before its time */
+    assert_int_equal(end(&f, &a, "ID-A", COMMIT)->code, RESP_SUCCESS);
+    assert_slice_equal(end(&f, &a, "ID-A", ROLLBACK)->remark, "already decided");
+    peer_await_offset(&f.p, TOPIC, 1, 1);
     stop(&f);
 }
 
@@ -208,7 +204,7 @@ static void an_op_record_that_cannot_be_written_is_written_later(void **state)
     const struct peer_sent a = send_half(&f, "ID-A", ""), b = send_half(&f, "ID-B", "");
     assert_int_equal(end(&f, &a, "ID-A", ROLLBACK)->code, RESP_SUCCESS);
     assert_int_equal(end(&f, &b, "ID-B", COMMIT)->code, RESP_SUCCESS);
-    await_offset(&f, TOPIC_OP, 0, 1);
+    peer_await_offset(&f.p, TOPIC_OP, 0, 1);
     stop(&f);
     start(&f, NEVER, NULL);
     assert_slice_equal(end(&f, &a, "ID-A", COMMIT)->remark, "already decided");
@@ -233,9 +229,9 @@ static void dies_at(const char *env, int32_t verdict)
     peer_heartbeat(&f.p, "client-1", GROUP, NULL, NULL);
     answer_check(&f, &a, "ID-A", verdict);
     if (verdict == COMMIT)
-        await_offset(&f, TOPIC, 1, 1);
+        peer_await_offset(&f.p, TOPIC, 1, 1);
     else
-        await_offset(&f, TOPIC_OP, 0, 1);
+        peer_await_offset(&f.p, TOPIC_OP, 0, 1);
     assert_int_equal(peer_max_offset(&f.p, TOPIC_CHECK_MAX, 0), 0);
     stop(&f);
 }
@@ -268,7 +264,7 @@ static void a_failed_store_keeps_halves_for_the_next_start(void **state)
         peer_heartbeat(&f.p, "client-1", GROUP, NULL, NULL);
         const int64_t before = peer_max_offset(&f.p, TOPIC, 1); /* 1: written, though not synced */
         answer_check(&f, &a, "ID-A", COMMIT);
-        await_offset(&f, TOPIC, 1, before + 1);
+        peer_await_offset(&f.p, TOPIC, 1, before + 1);
         stop(&f);
     }
 }
@@ -301,6 +297,7 @@ int main(void)
         cmocka_unit_test(a_half_with_a_delay_level_is_a_half),
         cmocka_unit_test(a_commit_that_cannot_be_stored_leaves_the_half_to_be_checked),
         cmocka_unit_test(a_check_that_cannot_be_sent_is_sent_later),
+        cmocka_unit_test(a_check_that_is_sent_twice_is_decided_once),
         cmocka_unit_test(an_op_record_that_cannot_be_written_is_written_later),
         cmocka_unit_test(a_crash_at_any_step_of_a_verdict_brings_the_check),
         cmocka_unit_test(a_failed_store_keeps_halves_for_the_next_start),

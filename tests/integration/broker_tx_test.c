@@ -82,25 +82,6 @@ static void end_unknown(struct fixture *f, const struct peer_sent *half, const c
     peer_send(&f->p, RC_END_TRANSACTION, &h, SLICE_NULL, COMMAND_FLAG_ONEWAY);
 }
 
-struct wait_max {
-    struct fixture *f;
-    const char *topic;
-    int queue;
-    int64_t want;
-};
-static bool reached(void *arg)
-{
-    const struct wait_max *const w = arg;
-    return peer_max_offset(&w->f->p, w->topic, w->queue) >= w->want;
-}
-static void await_offset(struct fixture *f, const char *topic, int queue, int64_t want)
-{
-    struct wait_max w = {f, topic, queue, want};
-    if (!wait_until(reached, &w, CHECK_MS))
-        fail_msg("%s-%d has %lld messages, want %lld", topic, queue,
-                 (long long)peer_max_offset(&f->p, topic, queue), (long long)want);
-}
-
 /* Lowest undecided half, as the broker stores it for the next start. */
 static int64_t low(struct fixture *f)
 {
@@ -111,14 +92,18 @@ static int64_t low(struct fixture *f)
     slice_i64(command_ext(c, "offset"), &v);
     return v;
 }
+struct wait_low {
+    struct fixture *f;
+    int64_t want;
+};
 static bool low_reached(void *arg)
 {
-    const struct wait_max *const w = arg;
+    const struct wait_low *const w = arg;
     return low(w->f) >= w->want;
 }
 static void await_low(struct fixture *f, int64_t want)
 {
-    struct wait_max w = {f, NULL, 0, want};
+    struct wait_low w = {f, want};
     if (!wait_until(low_reached, &w, CHECK_MS))
         fail_msg("lowest undecided half is %lld, want %lld", (long long)low(f), (long long)want);
 }
@@ -135,7 +120,7 @@ static void a_committed_half_reaches_its_topic_and_a_rolled_back_one_never(void 
     assert_int_equal(peer_max_offset(&f.p, TOPIC, 1), 0);
     assert_int_equal(end(&f, &b, "ID-B", ROLLBACK, false)->code, RESP_SUCCESS);
     assert_int_equal(end(&f, &a, "ID-A", COMMIT, false)->code, RESP_SUCCESS);
-    await_offset(&f, TOPIC, 1, 1);
+    peer_await_offset(&f.p, TOPIC, 1, 1);
 
     struct message m[4];
     int n;
@@ -251,7 +236,7 @@ static void nobody_connected_uses_up_no_checks(void **state)
     peer_heartbeat(&f.p, "client-1", GROUP, NULL, NULL);
     await_check(&f, &a, "ID-A");
     assert_int_equal(end(&f, &a, "ID-A", COMMIT, true)->code, RESP_SUCCESS);
-    await_offset(&f, TOPIC, 1, 1);
+    peer_await_offset(&f.p, TOPIC, 1, 1);
     stop(&f);
 }
 
@@ -269,7 +254,7 @@ static void only_answered_checks_count_and_the_limit_parks(void **state)
         await_check(&f, &a, "ID-A");
         end_unknown(&f, &a, "ID-A");
     }
-    await_offset(&f, TOPIC_CHECK_MAX, 0, 1);
+    peer_await_offset(&f.p, TOPIC_CHECK_MAX, 0, 1);
     await_low(&f, 1);
     struct message m[2];
     int n;
@@ -295,7 +280,7 @@ static void known_failure_18_immunity_delays_checks_and_uses_none_up(void **stat
     assert_int_equal(peer_max_offset(&f.p, TOPIC_CHECK_MAX, 0), 0);
     assert_int_equal(peer_max_offset(&f.p, TOPIC_HALF, 0), 1); /* and it was never rewritten */
     end(&f, &a, "ID-A", COMMIT, true);
-    await_offset(&f, TOPIC, 1, 1);
+    peer_await_offset(&f.p, TOPIC, 1, 1);
     stop(&f);
 }
 
@@ -311,7 +296,7 @@ static void known_failure_18_a_poisoned_half_does_not_stop_the_others(void **sta
     await_check(&f, &a, "ID-A");
     end(&f, &a, "ID-A", COMMIT, true);
     await_low(&f, 2);
-    await_offset(&f, TOPIC_CHECK_MAX, 0, 1);
+    peer_await_offset(&f.p, TOPIC_CHECK_MAX, 0, 1);
     assert_int_equal(peer_max_offset(&f.p, TOPIC, 1), 1);
     stop(&f);
 }
@@ -369,7 +354,7 @@ static void decisions_survive_kill_9_in_sync_flush(void **state)
     for (int i = 0; i < 50; i += 2)
         assert_int_equal(end(&f, &half[i], "ID", i % 4 ? COMMIT : ROLLBACK, false)->code,
                          RESP_SUCCESS);
-    await_offset(&f, TOPIC, 1, 12);
+    peer_await_offset(&f.p, TOPIC, 1, 12);
     await_low(&f, 1);
     restart(&f, true);
     assert_int_equal(peer_max_offset(&f.p, TOPIC, 1), 12);

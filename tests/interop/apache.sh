@@ -118,7 +118,7 @@ ${4-}
 CONF
     launch "$1" broker 'boot success.' \
         org.apache.rocketmq.broker.BrokerStartup -c "$1/broker.conf" &&
-        wait_until 60 route_known "$3" TBW102
+        wait_until 60 route_known "$3" SELF_TEST_TOPIC
 }
 
 # stop PID : at once. An orderly end takes an Apache broker 16 seconds.

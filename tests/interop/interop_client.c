@@ -19,7 +19,8 @@ static const struct {
     {"send", scenario_send},           {"consume", scenario_consume},
     {"retry", scenario_retry},         {"dlq", scenario_dlq},
     {"delay", scenario_delay},         {"transaction", scenario_transaction},
-    {"broadcast", scenario_broadcast}, {"probe-produce", scenario_probe_produce},
+    {"broadcast", scenario_broadcast}, {"lag", scenario_lag},
+    {"cluster", scenario_cluster},     {"probe-produce", scenario_probe_produce},
     {"probe-consume", scenario_probe_consume},
 };
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 #
-# Runs the real clients of RocketMQ against our name server and broker, our C client against the
-# real Apache RocketMQ, and both brokers by turns on one store directory. One line per check, the count at the end; exit 0 only if none failed.
+# Runs the real clients of RocketMQ against our name server and broker, our C client and the shop against
+# the real Apache RocketMQ, and both brokers by turns on one store directory. One line per check, the count
+# at the end; exit 0 only if none failed.
 #
 #   run.sh [--only REGEX] NAMESRV_BIN BROKER_BIN CLIENT_TOOLS_DIR
 #   run.sh [--only REGEX] --namesrv HOST:PORT [CLIENT_TOOLS_DIR]
@@ -18,6 +19,7 @@ set -uo pipefail
 INTEROP_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/interop/apache.sh
 source "$INTEROP_DIR/apache.sh"
+REPOSITORY=$(cd "$INTEROP_DIR/../.." && pwd)
 
 LANES=2
 START_SECONDS=30 # for our servers to be ready, and to end after SIGTERM
@@ -31,11 +33,13 @@ declare -A SCENARIOS=(
     [java]='transaction dlq retry consume orderly litepull pull delay broadcast send'
     [go]='transaction retry orderly delay consume broadcast send'
     [node]='retry delay consume broadcast send'
-    [c]='transaction dlq retry consume delay broadcast send'
+    [c]='transaction dlq retry lag consume delay broadcast cluster send'
 )
 SCENARIO_SECONDS=130
 PROBE_SECONDS=60
 PROBE_COUNT=100
+# The shop creates what it needs; nothing is done for it.
+SHOP_BROKER=$'autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=false\nflushDiskType=SYNC_FLUSH'
 
 # ---- peers ---------------------------------------------------------------------------------------
 
@@ -462,6 +466,110 @@ store_part() {
     done
 }
 
+# ---- the shop ------------------------------------------------------------------------------------
+
+# A database and a login as an operator would be given them: a password, no superuser. Prints the DSN.
+shop_database() {
+    local dir=$WORK/postgres dsn socket
+    chmod 711 "$WORK" # PostgreSQL may run as another user
+    dsn=$("$REPOSITORY/tools/pg.sh" start "$dir") || return 1
+    socket=$(<"$dir/socket-dir")
+    psql "$dsn" -Xq -v ON_ERROR_STOP=1 \
+        -c "CREATE ROLE buyer LOGIN CREATEROLE PASSWORD 'as given'" -c 'CREATE DATABASE given OWNER buyer' || return 1
+    sed -i -E 's/^(local +all +all +)trust$/local all shop_owner trust\n\1scram-sha-256/' "$dir/data/pg_hba.conf"
+    psql "$dsn" -XAtqc 'SELECT pg_reload_conf()' >/dev/null || return 1
+    printf 'postgresql://buyer:as%%20given@/given?host=%s' "${socket//\//%2F}"
+}
+
+# shop_steps OUTPUT : the summary of the demonstration as results.
+shop_steps() {
+    local title seconds verdict n=0
+    while read -r title; do
+        [[ $title =~ ^(.*[^ ])\ +([0-9.]+)\ s\ +(held|FAILED|skipped)$ ]] || continue
+        title=${BASH_REMATCH[1]} seconds=${BASH_REMATCH[2]} verdict=${BASH_REMATCH[3]}
+        [[ $verdict != skipped ]] || continue
+        n=$((n + 1))
+        result "$([[ $verdict == held ]] && printf ok || printf FAIL)" shop "step $n" \
+            $((10#${seconds/./} * 10000)) "$title"
+    done < <(sed 's/\x1b\[[0-9;]*m//g' "$1")
+    ((n > 0))
+}
+
+# shopctl_check CHECK PATTERN ARGUMENT... : its output must match; AUDIT_DSN is the auditor's.
+shopctl_check() {
+    local check=$1 pattern=$2 out began verdict=ok
+    shift 2
+    began=$(microseconds)
+    out=$(SHOP_DSN=$AUDIT_DSN "$CLIENT_TOOLS/shopctl" "$@" 2>&1) && [[ $out =~ $pattern ]] || verdict=FAIL
+    printf '%s\n' "$out" >"$WORK/logs/shopctl-${check// /-}.log"
+    result "$verdict" shopctl "$check" $(($(microseconds) - began)) "shopctl $1 ${2:-}"
+}
+
+# shop_check CHECK DETAIL COMMAND...
+shop_check() {
+    local check=$1 detail=$2 began verdict=ok
+    shift 2
+    began=$(microseconds)
+    "$@" >>"$WORK/logs/shop-checks.log" 2>&1 || verdict=FAIL
+    result "$verdict" shop "$check" $(($(microseconds) - began)) "$detail"
+}
+
+# refused_with TEXT COMMAND... : it fails and says why.
+refused_with() {
+    local text=$1 out
+    shift
+    out=$("$@" 2>&1) && return 1
+    printf '%s\n' "$out"
+    [[ $out == *"$text"* ]]
+}
+
+demonstration() { # ARGUMENT... : its output is kept in the logs
+    HALFPENNY_BIN=$CLIENT_TOOLS TMPDIR=$WORK "$REPOSITORY/tools/demo.sh" --namesrv "$NAMESRV" "$@"
+}
+
+is_empty() { # DSN : no schema of the shop, no role of it
+    [[ $(psql "$1" -XAtqc "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname IN ('ord', 'kit', 'audit'))
+        + (SELECT count(*) FROM pg_roles WHERE rolname IN ('shop_order', 'shop_auditor'))") == 0 ]]
+}
+
+not_empty_refused() { # DSN
+    psql "$1" -Xqc 'CREATE SCHEMA others CREATE TABLE t (x int)' &&
+        refused_with 'is not empty (1 tables' demonstration --dsn "$1"
+}
+
+# shop_part : the demonstration on Apache's broker, which creates no topics and no groups by itself, and on
+# a database of a login without special rights.
+shop_part() {
+    local first dsn out=$WORK/logs/demonstration.log stop
+    [[ "shop" =~ $ONLY ]] || return 0
+    section shop "the shop on Apache RocketMQ $APACHE_VERSION and on a PostgreSQL that exists"
+    first=$(free_ports 5) || exit 1
+    NAMESRV=127.0.0.1:$first
+    (start_namesrv "$WORK/shop" "$first" &&
+        start_broker "$WORK/shop" $((first + 3)) "$NAMESRV" "$SHOP_BROKER") ||
+        die 'Apache RocketMQ did not start'
+    dsn=$(shop_database) || die 'PostgreSQL did not start'
+    demonstration --dsn "$dsn" --keep >"$out" 2>&1
+    shop_steps "$out" || result FAIL shop demonstration 0 "no summary: $(tail -n 1 "$out")"
+    stop=$(grep -oE '/[^ ]*/stop$' "$out" | tail -n 1)
+    AUDIT_DSN=$(sed -nE "s/^ *SHOP_DSN='([^']*)'.*dlq list$/\1/p" "$out")
+    shopctl_check 'audit, i14' 'all 16 invariants hold' audit --wait 30 --namesrv "$NAMESRV"
+    shopctl_check 'dlq list' 'stk:1 .*replayed' dlq --all list
+    shopctl_check 'dlq show' 'order_cancel' dlq show stk:1
+    shopctl_check cluster '1 member' cluster --namesrv "$NAMESRV"
+    shop_check 'second shop refused' 'while the first one consumes' \
+        refused_with 'a shop is running on this cluster' demonstration
+    [[ -z $stop ]] || "$stop"
+    wait_until 30 "$CLIENT_TOOLS/shopctl" cluster --namesrv "$NAMESRV" --idle >/dev/null
+    shop_check 'used database refused' 'with what an earlier run left' \
+        refused_with 'an earlier demonstration left' demonstration --dsn "$dsn"
+    shop_check 'database cleaned' 'schemas and roles are gone' demonstration --dsn "$dsn" --clean
+    shop_check 'database empty' 'nothing is left in it' is_empty "$dsn"
+    shop_check 'full database refused' 'a table of somebody else' not_empty_refused "$dsn"
+    "$REPOSITORY/tools/pg.sh" stop "$WORK/postgres" fast
+    apache_down "$WORK/shop"
+}
+
 cleanup() {
     local pid
     for pid in ${OUR_BROKER-} ${OUR_NAMESRV-}; do
@@ -472,6 +580,8 @@ cleanup() {
     done
     apache_down "$WORK/apache"
     apache_down "$WORK/ours"
+    apache_down "$WORK/shop"
+    [[ ! -d $WORK/postgres/data ]] || "$REPOSITORY/tools/pg.sh" stop "$WORK/postgres" immediate
     wait 2>/dev/null
     [[ -d $WORK ]] || return
     rm -rf "$WORK/peers" "$WORK/apache/store" "$WORK/ours/store"
@@ -549,6 +659,7 @@ main() {
         end_server 'name server' "$OUR_NAMESRV"
         unset OUR_BROKER OUR_NAMESRV
         apache_part
+        shop_part
         store_part "$namesrv_bin" "$broker_bin"
     fi
     summary

@@ -477,6 +477,24 @@ static void on_create_topic(struct req *r)
     req_reply(r, RESP_SUCCESS, NULL, NULL);
 }
 
+static void on_group_config(struct req *r)
+{
+    if (!scripted(r))
+        req_replyf(r, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker");
+}
+
+/* Brokers agree in messageDelayLevel and differ in brokerName. */
+static void on_config(struct req *r)
+{
+    if (scripted(r))
+        return;
+    struct buf body;
+    buf_init(&body, 0);
+    buf_printf(&body, "brokerName=%s\nmessageDelayLevel=1s 5s=odd\r\nempty=\n", fake_node_of(r)->name);
+    req_reply_buf(r, RESP_SUCCESS, NULL, NULL, &body);
+    buf_free(&body);
+}
+
 /* --- routes --- */
 
 const struct route FAKE_NAMESRV_ROUTES[FAKE_NAMESRV_ROUTE_N] = {
@@ -496,4 +514,7 @@ const struct route FAKE_BROKER_ROUTES[FAKE_BROKER_ROUTE_N] = {
     {RC_CONSUMER_SEND_MSG_BACK, on_plain, ROUTE_WRITE},
     {RC_END_TRANSACTION, on_plain, ROUTE_WRITE},
     {RC_UPDATE_AND_CREATE_TOPIC, on_create_topic, ROUTE_ADMIN},
+    {RC_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, on_plain, ROUTE_ADMIN},
+    {RC_GET_SUBSCRIPTIONGROUP_CONFIG, on_group_config, ROUTE_ADMIN},
+    {RC_GET_BROKER_CONFIG, on_config, ROUTE_ADMIN},
 };

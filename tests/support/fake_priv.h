@@ -85,7 +85,7 @@ struct fake {
 };
 
 
-enum { FAKE_NAMESRV_ROUTE_N = 2, FAKE_BROKER_ROUTE_N = 12 };
+enum { FAKE_NAMESRV_ROUTE_N = 2, FAKE_BROKER_ROUTE_N = 15 };
 extern const struct route FAKE_NAMESRV_ROUTES[FAKE_NAMESRV_ROUTE_N];
 extern const struct route FAKE_BROKER_ROUTES[FAKE_BROKER_ROUTE_N];
 

@@ -228,3 +228,14 @@ void fixture_write_file(struct store_fixture *f, const char *path, const void *p
     assert_ok(fs->sync(file, &e), &e);
     fs->close(file);
 }
+
+void fixture_flip(struct store_fixture *f, const char *path, int64_t at, char mask)
+{
+    char *p;
+    size_t n;
+    fixture_read_file(f, path, &p, &n);
+    assert_true((size_t)at < n);
+    p[at] ^= mask;
+    fixture_write_file(f, path, p, n);
+    free(p);
+}

@@ -60,3 +60,5 @@ const char *fixture_path(const char *fmt, ...) HP_PRINTF(1, 2);
 /* The whole file / the file replaced, past the store. */
 void fixture_read_file(struct store_fixture *f, const char *path, char **out, size_t *n);
 void fixture_write_file(struct store_fixture *f, const char *path, const void *p, size_t n);
+/* Damage: the bits of `mask` flip in the byte at `at`, past the store. */
+void fixture_flip(struct store_fixture *f, const char *path, int64_t at, char mask);

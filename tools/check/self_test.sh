@@ -30,11 +30,23 @@ printf 'int main(void) { usleep(5); } /* sleep(1) in words */\n' >tests/unit/slo
 printf 'one\n%s: later\nSCHEDULE_TOPIC_XXXX and mktemp XXXXXX\nsee %s/x\nsee http://host%s/x and ./%s/x\n' \
     "$marker" "$place" "$place" "$place" >notes.md
 
+mkdir -p docker/scenario bin
+printf '#!/bin/sh\necho "  --listen   x"\necho "  --must     y (mandatory)"\n' >bin/shop-order
+printf '#!/bin/sh\n' >bin/shopctl
+printf '#!/bin/sh\nexit 2\n' >bin/mqbroker
+chmod +x bin/*
+printf 'FROM base AS order\nCOPY --from=build /programs/shop-order /programs/shop-none /bin/\nCMD ["x"]\nFROM base AS orphan\nCMD ["x"]\n' \
+    >docker/Dockerfile
+printf 'x-all: &all\n  SHOP_LISTEN: 1\n  SHOP_LISTN: 1\nservices:\n  order:\n    build: {target: order}\n    environment: *all\n  stock:\n    build: {target: stok}\n' \
+    >docker-compose.yml
+printf 'services:\n  order:\n    volumes: ["./docker/none.conf:/x"]\n' >docker/scenario/compose.yml
+
 failed=0
+bin=
 expect() { # CHECK PLACE...: the check fails and names exactly these places
     check=$1
     shift
-    output=$("$here/$check.sh" "$top") && { echo "$check.sh passed a tree full of violations"; failed=1; }
+    output=$("$here/$check.sh" ${bin:+"$bin"} "$top") && { echo "$check.sh passed a tree full of violations"; failed=1; }
     got=$(printf '%s\n' "$output" | sed -n 's/^\([^ :]*:[0-9]*\): .*/\1/p' | sort | tr '\n' ' ')
     want=$(printf '%s\n' "$@" | sort | tr '\n' ' ')
     [ "$got" = "$want" ] && return
@@ -48,8 +60,19 @@ expect layers base/noessay.c:1 proto/up.c:5 proto/up.c:6 proto/up.c:7 proto/up.c
 expect banned broker/deep.c:7 broker/deep.c:8
 expect style base/late.c:5 base/noguard.h:1 base/noessay.c:1 tests/unit/slow_test.c:1 notes.md:2 notes.md:4
 
+bin=$top/bin
+expect compose docker/Dockerfile:2 docker/Dockerfile:4 docker-compose.yml:1 docker-compose.yml:3 docker-compose.yml:9 \
+    docker/scenario/compose.yml:3 docker/broker.conf:1 docker/scenario/broker.conf:1
+bin=
+
+mkdir -p docs
+printf '%s\n' 'See `base/clean.h`, `clean.c`, `my_time`, `f(...)` and `./run test`.' '' '```c base/clean.h' '#pragma once' '```' \
+    'Not `base/gone.h`, `gone.c`,' '`no_such_thing` or `no-such-run`.' '```c base/clean.c' 'int g(void);' '```' \
+    >docs/MODEL.md
+expect docs docs/MODEL.md:6 docs/MODEL.md:6 docs/MODEL.md:7 docs/MODEL.md:7 docs/MODEL.md:8
+
 rm -rf "${top:?}"/*
-for check in layers banned style; do
+for check in layers banned style docs; do
     "$here/$check.sh" "$top" >/dev/null 2>&1 && { echo "$check.sh passed an empty tree"; failed=1; }
 done
 [ "$failed" -eq 0 ] && echo "self_test: every rule is able to fail"

@@ -4,13 +4,14 @@
 # The broker dies while an order waits at a step; the order goes on, then the broker comes back.
 broker_kills() {
     local at
-    for at in half.after stock.after wallet.after confirm.before confirm.after; do
+    for at in half.before half.after insert.after timer.after stock.after coupon.after wallet.after confirm.before confirm.after reply.before; do
         hold_order "order.$at"
         stack_kill mqbroker
         release_order "order.$at"
         stack_start mqbroker
         case $at in
-        half.after) expect "broker_is_killed_at_$at" 2 503 ;; # the timer cannot be armed
+        half.before) expect "broker_is_killed_at_$at" none 503 ;;
+        half.after | insert.after) expect "broker_is_killed_at_$at" 2 503 ;; # the timer cannot be armed
         *) expect "broker_is_killed_at_$at" 1 201 ;;
         esac
     done
@@ -44,6 +45,7 @@ name_server_is_away() {
 postgres_crashes() {
     local at
     for at in half.after stock.after wallet.after confirm.before; do
+        until_confirmed # behind the crash before this one
         hold_order "order.$at"
         "$ROOT/tools/pg.sh" crash "$S_DIR/postgres" || bad "postgres_crashes_at_$at" "it did not come back"
         release_order "order.$at"

@@ -1,6 +1,5 @@
 # shellcheck shell=bash
-# Cancelling what was placed: the user, the timer, the sweeper; dead letters; the lines of defence, each
-# switched off while another one has to do.
+# Cancelling what was placed: the user, the timer, the sweeper; dead letters.
 
 user_case() { # CASE FAILPOINT=ACTION HTTP
     new_order
@@ -64,44 +63,15 @@ sweeper() {
         failpoint order "order.sweep.$at=crash"
         restart order "order.sweep.$at=off"
     done
-}
-
-# One line of defence off at a time, and orders that die in the middle all the same.
-layers_off() {
-    local at
-    reconfigure order "--sweep-ms 0"
-    for at in order.stock.after order.wallet.after; do order_crash "$at" 2; done
-    refund_case without_the_sweeper payment pay.open.after=off
-    reconfigure order ""
-
-    failpoint order 'order.check.before=error'
-    for at in stock.after wallet.after; do
-        failpoint order "order.$at=error*1;order.abort.before=error*1"
-        place "without_check_backs_the_sweeper_finds_$at" 2 202
-        order_comes_to "$ORDER" 2
+    # Three at once: it dies behind the first.
+    failpoint order 'order.check.before=error;order.sweep.before=error'
+    for at in first second third; do
+        failpoint order 'order.stock.after=error*1;order.abort.before=error*1'
+        place "the_sweeper_dies_in_the_middle_of_a_batch_${at}_order" 2 202
     done
-    failpoint order 'order.check.before=off'
-
-    reconfigure payment "--reconcile-ms 0"
-    paid_case without_the_reconciler payment pay.open.after=off
-    refund_case without_the_reconciler_a_refund payment pay.refund.provider.after=error*1
-    order_comes_to "$ORDER" 2
-    reconfigure payment ""
-
-    reconfigure stock "--verdict-ms 0"
-    order_crash order.stock.after 2
-    reconfigure stock ""
-
-    # Without sweeper a poisoned cancellation is left to the participant, who asks.
-    reconfigure order "--sweep-ms 0"
-    new_order
-    failpoint stock 'inbox.dead=error*1'
-    cancel_now "$ORDER"
-    later a_participant_asks_when_its_cancellation_is_dead 2/0 \
-        "SELECT order_status || '/' || pay_status FROM ord.trade_order WHERE order_id = ${ORDER:-0}"
-    order_comes_to "$ORDER" 2 60
-    reconfigure order ""
-    drop_letters "consumed by way of the verdict"
+    until_sql 30 "SELECT saga_deadline < now() - interval '5 s' FROM ord.trade_order WHERE client_req_id = '$KEY'"
+    failpoint order 'order.sweep.before=off;order.sweep.after=crash,after(1)'
+    restart order "order.sweep.after=off"
 }
 
 # --- dead letters ---
@@ -134,6 +104,8 @@ poison() {
     poison_case an_unknown_version_is_a_dead_letter_at_once order_cancel 4711 "${good/\"v\":1/\"v\":9}"
     poison_case a_wrong_tag_is_a_dead_letter_at_once order_paid 4712 "${good/4711/4712}"
     poison_case a_key_that_is_not_the_bodys_is_a_dead_letter_at_once order_cancel 4713 "$good"
+    printf -v good '%s%70000s' "${good/4711/4714}" ''
+    poison_case a_body_above_the_limit_is_a_dead_letter_at_once order_cancel 4714 "$good"
     new_order
     failpoint stock 'inbox.dead=error*1'
     cancel_now "$ORDER"

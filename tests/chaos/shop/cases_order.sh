@@ -21,12 +21,38 @@ refusals() { # by the quotes: before anything is written
     refused price_changed "$REQUEST" '409 20002'
     order_json 9 $GOODS:1:$PRICE 0 503
     refused coupon_of_somebody_else_and_expired "$REQUEST" '(404|409) 4000[1-3]'
+    order_json $BUYER $GOODS:1:$PRICE 0 12001
+    refused coupon_expired "$REQUEST" '409 40002'
+    place an_order_uses_the_coupon 1 201
+    order_json $BUYER $GOODS:1:$PRICE 0 $coupon
+    refused coupon_used "$REQUEST" '409 40003'
     order_json 3 $GOODS:1:$PRICE 500
     refused balance_short "$REQUEST" '409 30003'
     order_json 9 $GOODS:1:$PRICE 0
     body=${REQUEST/\"shipping_fee\":1000/\"shipping_fee\":0}
     refused wrong_shipping "$body" '409 10002'
     refused not_json 'x' '400 -1'
+}
+
+# By a participant: the quotes were good when they were read, but while the order waits before its try,
+# another one takes what it wants.
+refusals_by_tries() {
+    local BUYER=$BUYER GOODS=$GOODS coupon=13000
+    taken_meanwhile coupon order.coupon.before 40003 -1
+    GOODS=2003 taken_meanwhile last_unit order.stock.before 20003 0
+    BUYER=19 coupon=13500
+    taken_meanwhile balance order.wallet.before 30003 0
+}
+taken_meanwhile() { # WHAT FAILPOINT CODE: the other order's coupon, from this one's next
+    local first
+    hold_order "$2"
+    first=$KEY
+    coupon=$((coupon + $4))
+    place "the_other_order_takes_the_$1" 1 201
+    release_order "$2"
+    KEY=$first
+    expect "the_$1_is_taken_meanwhile" 2 409
+    later "the_$1_is_named_as_the_reason" "$3" "SELECT fail_code FROM ord.trade_order WHERE client_req_id = '$KEY'"
 }
 refused() { # CASE BODY STATUS_AND_CODE
     KEY=$(new_key)
@@ -56,6 +82,19 @@ order_crashes() {
     done
 }
 
+# The order service dies while a participant executes its try: the answer reaches nobody.
+order_crashes_during_tries() {
+    local service at
+    for service in stock coupon user; do
+        at=$service.try.before_tx
+        hold_order "$at" "$service" pause
+        stack_kill order
+        release_order "$at" "$service"
+        stack_start order
+        expect "order_crashes_during_the_try_of_$service" 2 000
+    done
+}
+
 order_errors() {
     local at
     order_error order.half.before none 503
@@ -75,11 +114,23 @@ order_errors() {
     # An acknowledgement of an earlier order's cancellation is a commit, too, and must not meet the fault.
     no_order_is_open
     # The answer of the first commit is lost: nobody knows, the check-back settles it.
-    order_error db.commit.cut '2|3' 202
+    order_commit_lost
     order_error db.commit.before 1 201
     no_order_is_open
     failpoint order 'db.commit.cut=error*1,after(1)'
     place the_answer_to_the_confirming_commit_is_lost 1 201
+}
+# Another transaction of the service, the sweeper's or a late acknowledgement's, may come first and meet the
+# fault; then the order is as any other, and the next one tries.
+order_commit_lost() {
+    local n
+    for n in 1 2 3 4 5; do
+        failpoint order 'db.commit.cut=error*1'
+        new_order
+        [ "$STATUS" = 201 ] || break
+        expect "order_${n}_behind_another_lost_commit" 1 201
+    done
+    expect order_fails_at_db.commit.cut '2|3' 202
 }
 no_order_is_open() {
     until_sql 30 "SELECT NOT EXISTS (SELECT FROM ord.trade_order WHERE order_status IN (0, 5))" ||
@@ -157,6 +208,14 @@ two_instances() {
         [ "$at" = order.confirm.after ] || until_sql 30 "SELECT count(*) = 1 FROM ord.trade_order WHERE client_req_id = '$KEY' AND order_status = 2" ||
             bad "the_other_instance_decides_after_$at" "it does not"
         restart order "$at=off"
+    done
+    # One of two dies in a check-back: the other is asked. It answers UNKNOWN until the first has died.
+    for at in before after; do
+        place_lost "one_of_two_crashes_in_check_back_$at" 2
+        failpoint order@2 'order.check.before=error'
+        failpoint order "order.check.$at=crash"
+        restart order "order.check.$at=off"
+        failpoint order@2 'order.check.before=off'
     done
     stack_kill order@2
 }

@@ -32,18 +32,48 @@ payments() {
     provider duplicates 0
 }
 
+# Creating a payment crashes and nobody comes back to pay: the order is cancelled, the payment closed.
+payment_crashes_unpaid() {
+    local at
+    reconfigure order "--pay-deadline-ms 6000"
+    for at in pay.intent.after pay.open.after pay.charge.after; do
+        new_order
+        failpoint payment "$at=crash"
+        open_payment "$ORDER"
+        restart payment "$at=off"
+        case $at in pay.intent.after) at+=' 2 none' ;; *) at+=' 2 3' ;; esac
+        later "payment_crashes_at_${at%% *}_and_nobody_pays" "${at#* }" "SELECT order_status || ' ' ||
+            coalesce((SELECT is_paid::text FROM pay.trade_pay p WHERE p.order_id = o.order_id), 'none') FROM ord.trade_order o WHERE order_id = ${ORDER:-0}"
+    done
+    order_comes_to "$ORDER" 2 || bad payment_crashes_unpaid "nobody cancels the unpaid order"
+    reconfigure order ""
+}
+
 provider_fails() {
     local wrong
     for wrong in wrong_signature wrong_amount wrong_currency wrong_number; do
         provider "$wrong" 1
         paid_case "a_callback_with_${wrong}_comes_first" payment pay.open.after=off
+        # Otherwise its repetition would meet the fault of the next case.
+        until_sql 20 "SELECT pay_status = 2 FROM ord.trade_order WHERE order_id = ${ORDER:-0}"
+        case $wrong in wrong_amount | wrong_currency)
+            later "a_callback_with_${wrong}_makes_the_payment_suspect" t "SELECT bool_or(suspect) FROM pay.trade_pay WHERE order_id = ${ORDER:-0}"
+            ;;
+        esac
     done
     provider lost 1
     paid_case the_callback_is_lost_for_ever payment pay.open.after=off
     provider capture_early 1
     paid_case the_callback_comes_before_the_charge_is_answered payment pay.open.after=off
-    failpoint thirdpay 'tp.create.before_tx=sleep(4000)*1'
-    paid_case creating_the_charge_times_out payment pay.open.after=off
+    # The provider thinks until the shop has given up asking.
+    new_order
+    failpoint thirdpay tp.create.before_tx=pause
+    open_payment "$ORDER"
+    judge the_charge_was_asked_for "$(hits_of tp.create.before_tx thirdpay)" '[1-9].*'
+    judge creating_a_charge_that_takes_too_long_is_refused "$STATUS" 503
+    failpoint thirdpay tp.create.before_tx=off
+    pay_now "$ORDER"
+    later creating_the_charge_times_out 1/2 "SELECT order_status || '/' || pay_status FROM ord.trade_order WHERE order_id = ${ORDER:-0}"
     failpoint thirdpay 'tp.create.after_tx=error*1'
     paid_case the_answer_about_the_charge_is_lost payment pay.open.after=off
 }

@@ -76,31 +76,35 @@ restart() { # NAME FAILPOINT=off: it has crashed, or is about to
     stack_start "$1"
 }
 
-# hold_order FAILPOINT: sends an order in the background and returns when it waits there; release_order
-# lets it go on and sets STATUS.
+# hold_order FAILPOINT [SERVICE [ACTION]]: sends an order in the background and returns when it waits there;
+# release_order FAILPOINT [SERVICE] lets it go on and sets STATUS. ACTION pause also holds what comes after it.
 hold_order() {
-    local i before
+    local before
     coupon=$((coupon + 1))
-    before=$(hits_of "$1")
-    failpoint order "$1=pause*1"
+    before=$(hits_of "$1" "${2:-order}")
+    failpoint "${2:-order}" "$1=${3:-pause*1}"
     KEY=$(new_key)
     (
         send_order "$KEY"
         printf '%s' "$STATUS" >"$S_DIR/answer.$1"
     ) &
     CUSTOMER[$1]=$!
-    for ((i = 0; i < 300; i++)); do
-        [ "$(hits_of "$1")" = "$before" ] || return 0
+    until_hit "$1" "${2:-order}" "$before" 6 || bad "hold_at_$1" "the order never came there"
+}
+# until_hit FAILPOINT SERVICE COUNT SECONDS: until it has been hit more than COUNT times.
+until_hit() {
+    local end=$((SECONDS + $4)) hits
+    until hits=$(hits_of "$1" "$2") && [ "${hits:-0}" -gt "$3" ]; do
+        [ "$SECONDS" -lt "$end" ] || return 1
         sleep 0.02
     done
-    bad "hold_at_$1" "the order never came there"
 }
 hits_of() { # FAILPOINT [SERVICE]
     http GET "${URL[${2:-order}-internal]}/admin/failpoints"
-    grep -oE "\{[^{}]*\"name\":\"$1\"[^{}]*\}" <<<"$BODY" | grep -oE '"hits":[0-9]+'
+    grep -oE "\{[^{}]*\"name\":\"$1\"[^{}]*\}" <<<"$BODY" | sed -nE 's/.*"hits":([0-9]+).*/\1/p'
 }
-release_order() { # FAILPOINT
-    failpoint order "$1=off"
+release_order() {
+    failpoint "${2:-order}" "$1=off"
     wait "${CUSTOMER[$1]}"
     STATUS=$(cat "$S_DIR/answer.$1")
 }
@@ -149,17 +153,19 @@ finish_cases() { # SECONDS
     for i in "${!names[@]}"; do # once more: at rest, not in passing
         judge "${names[$i]}" "$(sql "${queries[$i]}")" "${wants[$i]}"
     done
-    judge no_sanitizer_reports "$(cat "$S_DIR"/log/*.log | grep -cE 'Sanitizer|runtime error')" 0
 }
 
 seed() {
     psql "$OWNER_DSN" -Xq -v ON_ERROR_STOP=1 <<SQL || die "cannot seed"
-INSERT INTO stk.trade_goods(goods_id, goods_name, goods_price, initial_qty, buckets) VALUES ($GOODS, 'thing', $PRICE, 10000, 1), (2002, 'nothing', $PRICE, 0, 1);
-INSERT INTO stk.goods_stock VALUES ($GOODS, 0, 10000), (2002, 0, 0);
-INSERT INTO usr.trade_user(user_id, user_name, user_money) VALUES ($BUYER, 'Barbara', 10000000);
-INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after) VALUES ($BUYER, -$BUYER, 0, 10000000, 10000000);
+INSERT INTO stk.trade_goods(goods_id, goods_name, goods_price, initial_qty, buckets) VALUES ($GOODS, 'thing', $PRICE, 10000, 1), (2002, 'nothing', $PRICE, 0, 1),
+  (2003, 'the last one', $PRICE, 1, 1), (2004, 'other thing', $PRICE, 10000, 1);
+INSERT INTO stk.goods_stock VALUES ($GOODS, 0, 10000), (2002, 0, 0), (2003, 0, 1), (2004, 0, 10000);
+INSERT INTO usr.trade_user(user_id, user_name, user_money) VALUES ($BUYER, 'Barbara', 10000000), (19, 'Charles', 600);
+INSERT INTO usr.trade_user_money_log(user_id, order_id, money_log_type, use_money, balance_after)
+  VALUES ($BUYER, -$BUYER, 0, 10000000, 10000000), (19, -19, 0, 600, 600);
 INSERT INTO cpn.trade_coupon(coupon_id, user_id, coupon_price, min_amount, valid_from, valid_to)
-  SELECT n, $BUYER, 300, 0, now() - interval '1 day', now() + interval '1 day' FROM generate_series(10001, 11000) n;
+  SELECT n, CASE WHEN n < 13500 THEN $BUYER ELSE 19 END, 300, 0, now() - interval '1 day', now() + interval '1 day' * CASE n WHEN 12001 THEN -0.5 ELSE 1 END
+  FROM (SELECT generate_series(10001, 12001) UNION ALL SELECT generate_series(13001, 13010) UNION ALL SELECT generate_series(13501, 13510)) x(n);
 SQL
 }
 

@@ -87,6 +87,7 @@ static void draw_keys(struct world *w)
     o->cq_flush_least_pages = (int32_t)below(w, 3);
     o->cq_flush_thorough_ms = (int64_t)below(w, 20000);
     o->max_message_size = 16 * 1024;
+    o->zero_ahead_bytes = one_in(w, 2) ? (int64_t)below(w, 128 * 1024) : 0;
     o->clean_interval_ms = 1000;
     o->delete_hours = 0xFFFFFF;
     o->file_reserved_ms = one_in(w, 3) ? 5000 + (int64_t)below(w, 60000) : INT64_C(1) << 40;
@@ -117,7 +118,7 @@ void world_init(struct world *w, uint64_t seed)
 
 void world_fini(struct world *w)
 {
-    fs_fault_disarm(&w->fault);
+    w->power_off = true; /* the disk goes too: nobody asks what it would have kept */
     world_lose_memory(w);
     ledger_free(&w->ledger);
     fs_fault_fini(&w->fault);
@@ -330,6 +331,13 @@ static void flush(struct world *w)
     drain(w);
 }
 
+static void allocate(struct world *w)
+{
+    enter(w);
+    store_step_allocate(w->st);
+    leave(w);
+}
+
 static int64_t next_due(const struct world *w)
 {
     const int64_t due[] = {w->flush_due, w->cq_due, w->index_due, w->space_due, w->clean_due};
@@ -414,6 +422,8 @@ void world_step(struct world *w)
     const uint64_t what = below(w, 100);
     if (what < 60) {
         world_send(w, (int32_t)below(w, LEDGER_WRITERS), 1 + (int)below(w, BURST_MAX));
+        if (one_in(w, 3) && !w->power_off) /* an append wakes the allocator */
+            allocate(w);
         if (w->o.flush_mode == FLUSH_SYNC && below(w, 10) && !w->power_off)
             flush(w);
     } else if (what < 85) {
@@ -423,9 +433,7 @@ void world_step(struct world *w)
     } else if (what < 95) {
         consume(w, (int32_t)below(w, LEDGER_TOPICS), (int32_t)below(w, LEDGER_QUEUES));
     } else {
-        enter(w);
-        store_step_allocate(w->st);
-        leave(w);
+        allocate(w);
     }
 }
 

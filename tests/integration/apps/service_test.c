@@ -74,6 +74,47 @@ static void a_service_says_ready_serves_two_ports_and_ends_cleanly_on_sigterm(vo
     process_free(p);
 }
 
+/* Runs `shopctl health url`, which is what containers use. */
+static int health_of(const char *url, const char *part)
+{
+    char shopctl[600];
+    const char *const bin = getenv("HALFPENNY_BIN");
+    (void)snprintf(shopctl, sizeof shopctl, "%s/shopctl", bin != NULL ? bin : "bin");
+    const char *const argv[] = {shopctl, "health", "--timeout-ms", "5000", url, NULL};
+    struct err e;
+    struct process *p = process_start(
+        &(struct process_options){.argv = argv, .output = tmpdir_path(tmpdir_new("health"), "out")},
+        &e);
+    if (!p)
+        fail_msg("%s: %s", shopctl, e.text);
+    const bool found = process_wait_line(p, part, 15000, NULL, 0);
+    const int status = process_wait(p, 15000);
+    process_free(p);
+    if (!found)
+        fail_msg("shopctl health %s: no \"%s\", status %d", url, part, status);
+    return status;
+}
+
+static void shopctl_health_says_by_its_status_whether_a_service_is_up(void **state)
+{
+    (void)state;
+    struct process *p = start(NULL, NULL);
+    char line[300], http[100], internal[100], url[200];
+    assert_true(process_wait_line(p, "stock ready", 15000, line, sizeof line));
+    assert_int_equal(sscanf(line, "stock ready http=%99s internal=%99s", http, internal), 2);
+    (void)snprintf(url, sizeof url, "http://%s", http);
+    assert_int_equal(health_of(url, "HTTP 200"), 0);
+    (void)snprintf(url, sizeof url, "http://%s/", internal);
+    assert_int_equal(health_of(url, "HTTP 200"), 0);
+    (void)snprintf(url, sizeof url, "http://%s/elsewhere", http);
+    assert_int_equal(health_of(url, "HTTP 404"), 1);
+    assert_int_equal(process_signal(p, SIGTERM), 0);
+    assert_int_equal(process_wait(p, 15000), 0);
+    process_free(p);
+    (void)snprintf(url, sizeof url, "http://%s", http);
+    assert_int_equal(health_of(url, "shopctl health: "), 2);
+}
+
 static void expect_refusal(const char *key, const char *value, const char *part)
 {
     struct process *p = start(key, value);
@@ -100,6 +141,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_service_says_ready_serves_two_ports_and_ends_cleanly_on_sigterm),
+        T(shopctl_health_says_by_its_status_whether_a_service_is_up),
         T(a_service_that_cannot_work_says_why_and_does_not_start),
     };
     return cmocka_run_group_tests(tests, shop_cluster_start, shop_cluster_stop);

@@ -75,5 +75,7 @@ void scenario_retry(void);
 void scenario_dlq(void);
 void scenario_delay(void);
 void scenario_transaction(void);
+void scenario_lag(void);
+void scenario_cluster(void);
 void scenario_probe_produce(void);
 void scenario_probe_consume(void);

@@ -12,8 +12,9 @@
 #include "proto/body.h"
 #include "remoting/frame.h"
 #include "tests/support/test.h"
+#include "tests/support/wait.h"
 
-enum { CALL_MS = 10000 };
+enum { CALL_MS = 10000, OFFSET_MS = 20000 };
 
 void peer_open(struct peer *p, const char *address)
 {
@@ -215,4 +216,29 @@ int64_t peer_max_offset(struct peer *p, const char *topic, int32_t queue_id)
     assert_int_equal(c->code, RESP_SUCCESS);
     assert_int_equal(slice_i64(command_ext(c, "offset"), &max), 0);
     return max;
+}
+
+struct wanted {
+    struct peer *p;
+    const char *topic;
+    int32_t queue_id;
+    int64_t max;
+};
+static bool is_reached(void *arg)
+{
+    const struct wanted *const w = arg;
+    return peer_max_offset(w->p, w->topic, w->queue_id) >= w->max;
+}
+
+bool peer_reaches(struct peer *p, const char *topic, int32_t queue_id, int64_t want, int64_t deadline_ms)
+{
+    struct wanted w = {p, topic, queue_id, want};
+    return wait_until(is_reached, &w, deadline_ms);
+}
+
+void peer_await_offset(struct peer *p, const char *topic, int32_t queue_id, int64_t want)
+{
+    if (!peer_reaches(p, topic, queue_id, want, OFFSET_MS))
+        fail_msg("%s-%d has %lld messages, want %lld", topic, queue_id,
+                 (long long)peer_max_offset(p, topic, queue_id), (long long)want);
 }

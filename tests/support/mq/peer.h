@@ -45,3 +45,6 @@ struct peer_sent peer_send_message(struct peer *p, const char *group, const char
 const struct command *peer_pull(struct peer *p, const char *topic, int32_t queue_id, int64_t offset,
                                 int64_t suspend_ms, struct message *out, int max, int *n);
 int64_t peer_max_offset(struct peer *p, const char *topic, int32_t queue_id);
+/* Until the queue holds `want` messages at least: false, or the test fails, after deadline_ms. */
+bool peer_reaches(struct peer *p, const char *topic, int32_t queue_id, int64_t want, int64_t deadline_ms);
+void peer_await_offset(struct peer *p, const char *topic, int32_t queue_id, int64_t want);

@@ -155,6 +155,24 @@ static void bodies_that_are_no_json_object_are_refused(void **state)
     }
 }
 
+static void a_body_that_is_too_long_is_refused_unread(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "{\"v\":1,\"event\":\"order_timeout\",\"event_id\":\"x\",\"order_id\":\"1\",\"at\":\"2026-01-01T00:00:00Z\"";
+    static char body[ENVELOPE_BODY_MAX + 2];
+    struct envelope v;
+    struct app_error e;
+    memset(body, ' ', sizeof body);
+    memcpy(body, head, sizeof head - 1);
+    body[ENVELOPE_BODY_MAX - 1] = '}';
+    assert_int_equal(envelope_decode(body, ENVELOPE_BODY_MAX, &v, &e), APP_OK);
+    body[ENVELOPE_BODY_MAX - 1] = ' ';
+    body[ENVELOPE_BODY_MAX] = '}';
+    assert_int_equal(envelope_decode(body, ENVELOPE_BODY_MAX + 1, &v, &e), APP_E_INVALID);
+    assert_contains(e.text, "at most 65536");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +182,7 @@ int main(void)
         cmocka_unit_test(each_broken_member_is_named),
         cmocka_unit_test(unknown_members_are_ignored),
         cmocka_unit_test(bodies_that_are_no_json_object_are_refused),
+        cmocka_unit_test(a_body_that_is_too_long_is_refused_unread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,16 @@ static void count_and_after_say_when_it_fires(void **state)
     assert_false(FAILPOINT(table[1]));
 }
 
+static void every_lets_only_each_nth_pass_fire(void **state)
+{
+    (void)state;
+    assert_int_equal(app_failpoint_arm("test.one=error*2,after(1),every(3)", NULL), APP_OK);
+    char fired[11] = "";
+    for (int i = 0; i < 10; i++)
+        fired[i] = FAILPOINT(table[0]) ? 'x' : '.';
+    assert_string_equal(fired, "...x..x...");
+}
+
 static void a_bad_list_names_the_entry_and_arms_nothing(void **state)
 {
     (void)state;
@@ -54,6 +64,9 @@ static void a_bad_list_names_the_entry_and_arms_nothing(void **state)
                                       "test.one=error*0",
                                       "test.one=sleep(x)",
                                       "test.one=error,after(",
+                                      "test.one=error,every(0)",
+                                      "test.one=error,every(2",
+                                      "test.one=error,every(2),after(1)",
                                       "test.one=error*99999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (app_failpoint_arm(bad[i], &e) != APP_E_INVALID)
@@ -100,9 +113,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(an_unarmed_place_does_nothing),
-        T(count_and_after_say_when_it_fires),
-        T(a_bad_list_names_the_entry_and_arms_nothing),
+        T(an_unarmed_place_does_nothing),      T(count_and_after_say_when_it_fires),
+        T(every_lets_only_each_nth_pass_fire), T(a_bad_list_names_the_entry_and_arms_nothing),
         T(pause_holds_until_disarmed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,6 +85,32 @@ static void failpoints_lose_exactly_what_they_name(void **state)
     assert_int_equal(tape.n, 2);
 }
 
+static void failpoints_repeat_and_hide_what_was_sent(void **state)
+{
+    (void)state;
+    struct mq_half half;
+    struct app_error e;
+    assert_app_ok(app_failpoint_arm("mq.send.lost=error*1", &e), &e);
+    assert_app_ok(mq_publish(mq, &PAID, NULL, &e), &e);
+    assert_int_equal(tape.n, 0);
+    assert_app_ok(app_failpoint_arm("mq.send.ack=error*1", &e), &e);
+    assert_app_kind(mq_publish(mq, &PAID, NULL, &e), APP_E_TIMEOUT, &e);
+    assert_int_equal(tape.n, 1);
+    assert_app_ok(app_failpoint_arm("mq.send.again=error*1", &e), &e);
+    assert_app_ok(mq_publish(mq, &PAID, NULL, &e), &e);
+    assert_int_equal(tape.n, 6);
+    assert_app_ok(app_failpoint_arm("mq.half.lost=error*1", &e), &e);
+    assert_app_ok(mq_half(mq, &PAID, NULL, 0, NULL, &half, &e), &e);
+    mq_end(mq, &half, MQ_COMMIT); /* of what the broker does not have */
+    assert_int_equal(tape.n, 6);
+    assert_app_ok(mq_half(mq, &PAID, NULL, 0, NULL, &half, &e), &e);
+    assert_app_ok(app_failpoint_arm("mq.end.again=error*1", &e), &e);
+    mq_end(mq, &half, MQ_COMMIT);
+    assert_int_equal(tape.n, 9);
+    assert_int_equal(tape.sent[7].kind, 'c');
+    assert_int_equal(tape.sent[8].kind, 'c');
+}
+
 static void an_incomplete_envelope_never_reaches_the_port(void **state)
 {
     (void)state;
@@ -117,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_half_and_its_end_reach_the_port_and_unknown_sends_nothing),
         T(failpoints_lose_exactly_what_they_name),
+        T(failpoints_repeat_and_hide_what_was_sent),
         T(an_incomplete_envelope_never_reaches_the_port),
         T(a_check_back_asks_the_service_and_stays_unknown_for_what_cannot_be_read),
     };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/conf.h"
 
 enum { FLUSH_ASYNC, FLUSH_SYNC };
@@ -216,6 +217,46 @@ static void a_file_is_applied_in_order_and_strange_keys_noted_once(void **state)
                                        "a setting of the Java network library");
 }
 
+/* A file of the greatest size that is read: each key has its note, and that takes no time to speak of. */
+static void a_file_full_of_strange_keys_is_read_in_seconds(void **state)
+{
+    (void)state;
+    enum { KEYS = 80000, MS_MAX = 30000 };
+    struct notes notes = {0};
+    struct buf text;
+    buf_init(&text, 0);
+    for (int i = 0; i < KEYS; i++)
+        buf_printf(&text, "listenPort%d\n", i);
+    size_t n;
+    char *const p = buf_take(&text, &n);
+    const int64_t began = clock_mono(&clock_system);
+    assert_ok(apply(p, &notes), &e);
+    const int64_t ms = clock_mono(&clock_system) - began;
+    assert_int_equal(notes.n, KEYS);
+    assert_string_equal(notes.text[0], "broker.conf:79993: unknown key 'listenPort79992'; did you mean 'listenPort'?");
+    if (ms > MS_MAX)
+        fail_msg("%lld ms for %d keys, at most %d", (long long)ms, KEYS, MS_MAX);
+    free(p);
+}
+
+static void a_suggestion_differs_in_a_third_at_most(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *near;
+    } cases[] = {{"por", "port"},   {"pXr", NULL},          {"XXrt", NULL},        {"Xport", "port"},
+                 {"nte", "note"},   {"fil", "file"},        {"el", NULL},          {"istenPor", "listenPort"},
+                 {"brkerNme", "brokerName"}, {"XXXXerName", NULL}, {"XXXkerName", "brokerName"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char want[128];
+        snprintf(want, sizeof want, "broker.conf:12: unknown key '%s'%s%s%s", cases[i].key,
+                 cases[i].near ? "; did you mean '" : "", cases[i].near ? cases[i].near : "",
+                 cases[i].near ? "'?" : "");
+        assert_code(set(cases[i].key, "1"), E_NOTFOUND, &e);
+        assert_string_equal(e.text, want);
+    }
+}
+
 static void a_file_stops_at_its_first_bad_value(void **state)
 {
     (void)state;
@@ -288,6 +329,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(secrets_are_in_no_text, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_is_applied_in_order_and_strange_keys_noted_once,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_full_of_strange_keys_is_read_in_seconds, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_suggestion_differs_in_a_third_at_most, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_stops_at_its_first_bad_value, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_printed_reads_back, setup, teardown),
         cmocka_unit_test(rows_are_found_by_their_exact_key),

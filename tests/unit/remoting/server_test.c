@@ -1,3 +1,4 @@
+#include "base/failpoint.h"
 #include "tests/unit/remoting/echo_server.h"
 
 static void thousands_of_pipelined_requests_are_all_answered_in_order(void **state)
@@ -19,6 +20,20 @@ static void thousands_of_pipelined_requests_are_all_answered_in_order(void **sta
     assert_int_equal(st.requests, N);
     assert_int_equal(st.bytes_in, b.n);
     buf_free(&b);
+    close(fd);
+}
+
+static void a_failpoint_loses_the_answer_and_not_the_request(void **state)
+{
+    struct fixture *f = *state;
+    struct server_opts o = opts(f);
+    int fd = serve_and_connect(f, &o);
+    struct err e = {0};
+    assert_ok(failpoint_arm(SLICE_LIT("broker.reply=error*1"), &e), &e);
+    peer_request(fd, CODE_ECHO, 1);
+    peer_request(fd, CODE_ECHO, 2);
+    expect_answer(fd, 2, RESP_SUCCESS);
+    assert_int_equal(f->served, 2);
     close(fd);
 }
 
@@ -180,6 +195,7 @@ int main(void)
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         TEST(thousands_of_pipelined_requests_are_all_answered_in_order),
+        TEST(a_failpoint_loses_the_answer_and_not_the_request),
         TEST(an_unknown_code_is_answered_not_supported),
         TEST(a_binary_request_gets_a_binary_answer),
         TEST(an_answer_to_nothing_is_dropped),

@@ -613,17 +613,11 @@ static void a_record_that_was_damaged_on_disk_is_named_and_not_served(void **sta
     (void)state;
     enum { RECORD = MESSAGE_SIZE_MIN + 1 + 50 };
     struct store_fixture f;
-    char *p;
-    size_t n;
     fixture_init(&f, FLUSH_ASYNC);
     fixture_open(&f);
     fixture_put_many(&f, "T", 0, 3, 50);
     fixture_close(&f);
-    const char *path = fixture_path("commitlog/%020d", 0);
-    fixture_read_file(&f, path, &p, &n);
-    p[RECORD - 10] ^= 4; /* in its body */
-    fixture_write_file(&f, path, p, n);
-    free(p);
+    fixture_flip(&f, fixture_path("commitlog/%020d", 0), RECORD - 10, 4); /* in its body */
     fixture_open(&f);
     for (int round = 0; round < 2; round++) { /* it is not forgotten that the others were whole */
         struct store_got g;

@@ -239,6 +239,29 @@ static void a_crash_is_seen_although_the_abort_file_moved(void **state)
     assert_true(f.found.clean);
 }
 
+/* storePlaces has no checksum: whatever it says, nothing but an abort file is removed. */
+static void a_wrong_path_in_the_record_of_places_removes_no_file(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/store/commitlog/00000000000000000000", "/store/lock",
+                                        "/store/consumequeue", "/elsewhere/none", ""};
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 30, 500);
+    fixture_close(&f);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        char text[128];
+        const int n = snprintf(text, sizeof text, "abortFile=%s\n", paths[i]);
+        fixture_write_file(&f, "/store/storePlaces", text, (size_t)n);
+        fixture_open(&f);
+        fixture_close(&f);
+        assert_true(exists("/store/commitlog/00000000000000000000"));
+        assert_true(exists("/store/lock"));
+        fixture_open(&f);
+        fixture_verify(&f);
+        fixture_close(&f);
+    }
+}
+
 static void files_of_others_are_not_overwritten(void **state)
 {
     (void)state;
@@ -318,6 +341,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_part_of_another_store_is_refused_running_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(a_path_inside_another_one_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_is_seen_although_the_abort_file_moved, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_wrong_path_in_the_record_of_places_removes_no_file, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_others_are_not_overwritten, setup, teardown),
         cmocka_unit_test_setup_teardown(an_old_checkpoint_in_the_new_place_counts_for_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_log_directory_without_files_is_refused_when_there_were_some, setup,

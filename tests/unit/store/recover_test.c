@@ -128,12 +128,7 @@ static void any_flipped_byte_of_the_last_body_drops_that_record_only(void **stat
         fixture_open(&f);
         fixture_put_many(&f, "T", 0, 5, 50);
         fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-        char *log;
-        size_t n;
-        fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
-        log[4 * RECORD + at] ^= 0x40;
-        fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
-        free(log);
+        fixture_flip(&f, fixture_path("commitlog/%020d", 0), 4 * RECORD + at, 0x40);
         fixture_open(&f);
         assert_int_equal(fixture_max(&f, "T", 0), 4);
         assert_true(f.found.dropped_bytes > 0 && f.found.dropped_bytes <= RECORD);
@@ -173,12 +168,7 @@ static void what_was_dropped_once_cannot_come_back(void **state)
     fixture_open(&f);
     fixture_put_many(&f, "T", 0, 20, 50);
     fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-    char *log;
-    size_t n;
-    fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
-    log[10 * RECORD + 90] ^= 1; /* the eleventh is torn, nine whole ones follow */
-    fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
-    free(log);
+    fixture_flip(&f, fixture_path("commitlog/%020d", 0), 10 * RECORD + 90, 1); /* the eleventh is torn, nine whole ones follow */
     fixture_open(&f);
     assert_int_equal(fixture_max(&f, "T", 0), 10);
     assert_int_equal(f.found.dropped_bytes > 9 * RECORD, true);
@@ -285,6 +275,43 @@ static void a_missing_queue_file_in_the_middle_is_rebuilt(void **state)
     fixture_open(&f);
     assert_int_equal(fixture_max(&f, "T", 0), 220);
     fixture_verify(&f);
+    fixture_fini(&f);
+}
+
+/* Files among the queues that we never made: a note of the operator, a copy under another name. */
+static void what_has_no_name_of_ours_is_left_alone(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"/store/consumequeue/notes", "/store/consumequeue/T/7",
+                                        "/store/consumequeue/T/00/00000000000000001000",
+                                        "/store/consumequeue/T/+0/00000000000000000000",
+                                        "/store/commitlog/00000000000000000000.copy", "/store/index/notes"};
+    struct store_fixture f;
+    struct err e;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 120, 100);
+    fixture_close(&f);
+    assert_ok(fs_mkdirs(f.o.fs, "/store/consumequeue/T/00", &e), &e);
+    assert_ok(fs_mkdirs(f.o.fs, "/store/consumequeue/T/+0", &e), &e);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        fixture_write_file(&f, files[i], "0123456789", 10);
+    for (int round = 0; round < 2; round++) {
+        fixture_open(&f);
+        fixture_verify(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), 120);
+        if (round)
+            fixture_close(&f);
+        else
+            fixture_kill(&f);
+    }
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *text;
+        size_t n;
+        fixture_read_file(&f, files[i], &text, &n);
+        assert_int_equal(n, 10);
+        free(text);
+    }
     fixture_fini(&f);
 }
 
@@ -514,21 +541,72 @@ static void damage_in_front_of_synced_files_is_not_dropped_silently(void **state
     }
     fixture_steps(&f);
     fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-    char *log;
-    size_t n;
-    fixture_read_file(&f, fixture_path("commitlog/%020d", 65536), &log, &n);
-    log[5 * 4092 + 200] ^= 1;
-    fixture_write_file(&f, fixture_path("commitlog/%020d", 65536), log, n);
+    fixture_flip(&f, fixture_path("commitlog/%020d", 65536), 5 * 4092 + 200, 1);
     struct err e = {0};
     assert_code(fixture_try_open(&f, &e), E_CORRUPT, &e);
     assert_contains(e.text, "00000000000000065536");
     assert_contains(e.text, "20460");
-    log[5 * 4092 + 200] ^= 1;
-    fixture_write_file(&f, fixture_path("commitlog/%020d", 65536), log, n);
-    free(log);
+    fixture_flip(&f, fixture_path("commitlog/%020d", 65536), 5 * 4092 + 200, 1);
     fixture_open(&f);
     fixture_verify(&f);
     fixture_fini(&f);
+}
+
+/* One file, its records 10 ms apart; synced up to the record `synced_n`. Then record `hit` is damaged. */
+static void flip_in_the_only_file(struct store_fixture *f, int synced_n, int n, int hit)
+{
+    fixture_init(f, FLUSH_ASYNC);
+    f->o.flush_thorough_ms = 0;
+    fixture_open(f);
+    for (int i = 0; i < n; i++) {
+        fixture_put_many(f, "T", 0, 1, 2000);
+        clock_fake_advance(&f->clock, 10);
+        if (i < synced_n)
+            fixture_steps(f);
+    }
+    fixture_crash(f, NULL, FS_SIM_KEEP_ALL);
+    char *log;
+    size_t n_bytes;
+    fixture_read_file(f, fixture_path("commitlog/%020d", 0), &log, &n_bytes);
+    const size_t record = be32_get(log);
+    log[(size_t)hit * record + 200] ^= 1;
+    fixture_write_file(f, fixture_path("commitlog/%020d", 0), log, n_bytes);
+    free(log);
+}
+
+static void damage_in_front_of_synced_records_of_its_file_is_not_dropped_silently(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    for (int hit = 0; hit < N; hit++) {
+        struct store_fixture f;
+        struct err e = {0};
+        flip_in_the_only_file(&f, N, N, hit);
+        const int rc = fixture_try_open(&f, &e);
+        if (hit < N - 2) { /* nothing behind the last but one is older than the last sync */
+            assert_code(rc, E_CORRUPT, &e);
+            assert_contains(e.text, "commitlog/00000000000000000000: damaged at byte");
+            assert_contains(e.text, "mqstore repair");
+        } else {
+            assert_ok(rc, &e);
+            fixture_close(&f);
+        }
+        fixture_fini(&f);
+    }
+}
+
+static void records_that_were_not_synced_are_no_reason_to_refuse_a_torn_log(void **state)
+{
+    (void)state;
+    enum { SYNCED = 5, N = 12 };
+    for (int hit = SYNCED; hit < N; hit++) {
+        struct store_fixture f;
+        flip_in_the_only_file(&f, SYNCED, N, hit);
+        fixture_open(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), hit);
+        assert_true(f.found.dropped_bytes > 0);
+        fixture_fini(&f);
+    }
 }
 
 static void a_record_with_an_illegal_topic_makes_no_directory(void **state)
@@ -867,6 +945,28 @@ static void a_foreign_property_never_costs_what_was_stored_behind_it(void **stat
     }
 }
 
+/* It is the log's only record, nothing is stored behind it, and the process is killed: with nothing to compare
+ * it with, the checkpoint tells that it is no torn tail. */
+static void a_lone_record_with_a_foreign_property_survives_once_it_was_synced(void **state)
+{
+    (void)state;
+    for (int synced = 0; synced < 2; synced++) {
+        struct store_fixture f;
+        fixture_init(&f, FLUSH_ASYNC);
+        fixture_open(&f);
+        put_foreign(&f, 1);
+        if (synced) {
+            fixture_close(&f);
+            fixture_open(&f);
+        }
+        fixture_kill(&f);
+        fixture_open(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), synced);
+        assert_int_equal(f.found.dropped_bytes != 0, !synced);
+        fixture_fini(&f);
+    }
+}
+
 /* Known failure 3: the record's body is there, its properties are not, in part or as a whole. */
 static void a_record_torn_only_in_its_properties_is_dropped(void **state)
 {
@@ -901,12 +1001,7 @@ static void a_flipped_bit_in_the_properties_drops_the_record(void **state)
         fixture_open(&f);
         put_sealed(&f, 4, true);
         fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-        char *log;
-        size_t n;
-        fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
-        log[3 * SEALED + at] ^= 0x01;
-        fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
-        free(log);
+        fixture_flip(&f, fixture_path("commitlog/%020d", 0), 3 * SEALED + at, 0x01);
         fixture_open(&f);
         assert_int_equal(fixture_max(&f, "T", 0), 3);
         fixture_fini(&f);
@@ -944,6 +1039,7 @@ int main(void)
         cmocka_unit_test(recovery_begins_where_the_checkpoint_says),
         cmocka_unit_test(a_log_cut_at_any_byte_keeps_every_whole_record),
         cmocka_unit_test(any_flipped_byte_of_the_last_body_drops_that_record_only),
+        cmocka_unit_test(a_lone_record_with_a_foreign_property_survives_once_it_was_synced),
         cmocka_unit_test(a_record_torn_only_in_its_properties_is_dropped),
         cmocka_unit_test(a_flipped_bit_in_the_properties_drops_the_record),
         cmocka_unit_test(a_foreign_property_of_the_checksums_name_never_costs_a_message),
@@ -955,6 +1051,7 @@ int main(void)
         cmocka_unit_test(an_empty_or_short_last_queue_file_is_repaired),
         cmocka_unit_test(lost_consume_queues_are_rebuilt),
         cmocka_unit_test(a_missing_queue_file_in_the_middle_is_rebuilt),
+        cmocka_unit_test(what_has_no_name_of_ours_is_left_alone),
         cmocka_unit_test(units_that_point_behind_the_log_are_removed),
         cmocka_unit_test(torn_units_that_point_into_the_log_are_found_out),
         cmocka_unit_test(what_recovery_shows_is_on_disk),
@@ -964,6 +1061,8 @@ int main(void)
         cmocka_unit_test(a_wrong_log_file_size_is_explained),
         cmocka_unit_test(a_missing_log_file_is_explained),
         cmocka_unit_test(damage_in_front_of_synced_files_is_not_dropped_silently),
+        cmocka_unit_test(damage_in_front_of_synced_records_of_its_file_is_not_dropped_silently),
+        cmocka_unit_test(records_that_were_not_synced_are_no_reason_to_refuse_a_torn_log),
         cmocka_unit_test(a_record_with_an_illegal_topic_makes_no_directory),
         cmocka_unit_test(a_store_opens_on_a_full_disk_and_writes_its_queues_later),
         cmocka_unit_test(a_garbled_checkpoint_only_costs_time),
