@@ -192,7 +192,7 @@ static void a_check_that_is_sent_twice_is_decided_once(void **state)
     assert_non_null(peer_push(&f.p, RC_CHECK_TRANSACTION_STATE, 1500)); /* before its time */
     assert_int_equal(end(&f, &a, "ID-A", COMMIT)->code, RESP_SUCCESS);
     assert_slice_equal(end(&f, &a, "ID-A", ROLLBACK)->remark, "already decided");
-    await_offset(&f, TOPIC, 1, 1);
+    peer_await_offset(&f.p, TOPIC, 1, 1);
     stop(&f);
 }
 

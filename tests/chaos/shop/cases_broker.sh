@@ -45,6 +45,7 @@ name_server_is_away() {
 postgres_crashes() {
     local at
     for at in half.after stock.after wallet.after confirm.before; do
+        until_confirmed # behind the crash before this one
         hold_order "order.$at"
         "$ROOT/tools/pg.sh" crash "$S_DIR/postgres" || bad "postgres_crashes_at_$at" "it did not come back"
         release_order "order.$at"
