@@ -6,7 +6,8 @@
  * What a whole record is: record.c; checksums are compared with checkCRCOnRecover.
  * A record that is whole but for a checksum that fits nothing is kept, with a log line, when the checksum can be
  * an application's property (record_check.c) and no record replayed before it has one that fits. The first
- * record that is looked at after a crash must have something behind it, else it may be a torn tail.
+ * record that is looked at after a crash must have something behind it or be older than the last sync, else it
+ * may be a torn tail.
  * With forceVerifyPropCRC a record that is whole but for carrying no checksum ends store_open with
  * E_CORRUPT: it was written without one, so it is no torn tail to be dropped unasked.
  *
@@ -93,6 +94,15 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
+/* Was the record on disk before the last stop for certain? Of the same time as the last sync only the log's
+ * first record is: others may have come behind it. */
+static bool was_synced(const struct recovery *r, int64_t pos, const struct message *m)
+{
+    const int64_t synced = r->st->checkpoint.physic_ts;
+    return m->store_timestamp < synced ||
+           (synced && m->store_timestamp == synced && pos == r->st->log.files[0]->start);
+}
+
 /* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
  * that property an application's? */
 static bool has_foreign_checksum(const struct recovery *r, const struct store_file *f, int64_t pos, struct message *m)
@@ -100,7 +110,7 @@ static bool has_foreign_checksum(const struct recovery *r, const struct store_fi
     struct store *st = r->st;
     enum behind behind;
     if (!st->o.check_crc_on_recover || r->checksums || !checksum_fits_nothing(st, f, pos, m, &behind) ||
-        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records))
+        (behind == BEHIND_NOTHING && !r->found->clean && !r->found->records && !was_synced(r, pos, m)))
         return false;
     LOGW("store.recover", "physOffset=%lld text=\"kept: the property __CRC32# is no checksum of this record\"",
          (long long)pos);

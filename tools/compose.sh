@@ -141,13 +141,13 @@ start_everything() {
     step "Building the images and starting PostgreSQL, two name servers, broker and seven services"
     find_engine
     find_compose
-    choose_ports
-    choose_passwords
     find_base
     tell "building the images; $S_DIR/log/build.log grows meanwhile"
     logged build "${COMPOSE[@]}" --profile tools build
     docker image ls --filter "reference=$PROJECT*" --format '{{.Repository}} {{.Size}}' | sort |
         awk '{ printf "%-32s %s\n", $1, $2 }' | indent
+    choose_ports # only now: a port that was free before the build may be taken after it
+    choose_passwords
     logged up "${COMPOSE[@]}" up -d
     find_containers
     local name

@@ -47,6 +47,11 @@ static int insert_row(struct db_conn *c, const char *key, enum branch branch, co
     return rc;
 }
 
+enum barrier_try barrier_try_of(bool inserted, char reason)
+{
+    return inserted ? BARRIER_RUN : reason == 'T' ? BARRIER_DUPLICATE : BARRIER_REFUSED;
+}
+
 int barrier_try(struct db_conn *c, int64_t key, enum branch branch, enum barrier_try *out)
 {
     char text[ID_TEXT_MAX];
@@ -62,9 +67,9 @@ int barrier_try(struct db_conn *c, int64_t key, enum branch branch, enum barrier
     rc = db_query(c, &READ_REASON, &rows, db_text(text), db_text(branch_text(branch)));
     if (rc)
         return rc;
-    *out = db_get_text(&rows, 0, "reason")[0] == 'T' ? BARRIER_DUPLICATE
-           : NAIVE(D2_NO_TOMBSTONE)                  ? BARRIER_RUN
-                                                     : BARRIER_REFUSED;
+    *out = barrier_try_of(false, db_get_text(&rows, 0, "reason")[0]);
+    if (*out == BARRIER_REFUSED && NAIVE(D2_NO_TOMBSTONE))
+        *out = BARRIER_RUN;
     return db_rows_end(&rows);
 }
 
@@ -128,9 +133,7 @@ int barrier_try_many(struct db_conn *c, const int64_t *keys, size_t n, enum bran
     for (int i = 0; i < db_count(&rows); i++) {
         const size_t at = place_of(&rows, i, keys, n);
         APP_ASSERT(at < n);
-        out[at] = inserted[at]                                ? BARRIER_RUN
-                  : db_get_text(&rows, i, "reason")[0] == 'T' ? BARRIER_DUPLICATE
-                                                              : BARRIER_REFUSED;
+        out[at] = barrier_try_of(inserted[at], db_get_text(&rows, i, "reason")[0]);
     }
     return db_rows_end(&rows);
 }
@@ -144,6 +147,11 @@ int barrier_withdraw(struct db_conn *c, const int64_t *keys, size_t n, enum bran
 
 /* ---- cancel ---- */
 
+enum barrier_cancel barrier_cancel_of(bool tombstone, bool first)
+{
+    return !first ? BARRIER_DONE : tombstone ? BARRIER_EMPTY : BARRIER_UNDO;
+}
+
 int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch, enum barrier_cancel *out)
 {
     char text[ID_TEXT_MAX];
@@ -153,7 +161,7 @@ int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch, enum barr
         rc = insert_row(c, text, branch, "C", "C", &first);
     if (rc)
         return rc;
-    *out = !first ? BARRIER_DONE : tombstone ? BARRIER_EMPTY : BARRIER_UNDO;
+    *out = barrier_cancel_of(tombstone, first);
     return first ? db_exec(c, &SETTLE, NULL, db_text(text), db_text(branch_text(branch))) : APP_OK;
 }
 

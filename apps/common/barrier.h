@@ -16,6 +16,8 @@ enum barrier_try {
  * so that a repeated try may still succeed. */
 int barrier_try(struct db_conn *c, int64_t key, enum branch branch,
                 enum barrier_try *out) APP_CHECK;
+/* What it comes to, given that the T row was inserted, or else its reason (pure). */
+enum barrier_try barrier_try_of(bool inserted, char reason);
 
 /* The same for many keys of one branch in one go: ascending, none twice, at most BARRIER_MANY_MAX; out[i]
  * belongs to keys[i]. */
@@ -34,6 +36,8 @@ enum barrier_cancel {
 };
 int barrier_cancel(struct db_conn *c, int64_t key, enum branch branch,
                    enum barrier_cancel *out) APP_CHECK;
+/* What it comes to: tombstone, the T row was inserted by the cancel; first, the C row was (pure). */
+enum barrier_cancel barrier_cancel_of(bool tombstone, bool first);
 /* What a cancel_ack reports: UNDO done, EMPTY empty, DONE duplicate. */
 enum outcome barrier_outcome(enum barrier_cancel b);
 

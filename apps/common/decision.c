@@ -35,6 +35,11 @@ int decision_commit(struct db_conn *c, const char *txn_id, const struct envelope
     return insert_row(c, txn_id, v, "C", "local", won);
 }
 
+enum mq_verdict decision_verdict_of(char decision)
+{
+    return decision == 'C' ? MQ_COMMIT : MQ_ROLLBACK;
+}
+
 struct check {
     const char *txn_id;
     const struct envelope *v;
@@ -52,7 +57,7 @@ static int check_body(struct db_conn *c, void *arg)
     rc = db_query(c, &READ_ROW, &rows, db_text(k->txn_id));
     if (rc)
         return rc;
-    k->verdict = db_get_text(&rows, 0, "decision")[0] == 'C' ? MQ_COMMIT : MQ_ROLLBACK;
+    k->verdict = decision_verdict_of(db_get_text(&rows, 0, "decision")[0]);
     return db_rows_end(&rows);
 }
 

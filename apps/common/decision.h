@@ -9,5 +9,7 @@
 /* Inside the local transaction, first. *won false: the check-back was faster; roll back. */
 int decision_commit(struct db_conn *c, const char *txn_id, const struct envelope *v,
                     bool *won) APP_CHECK;
+/* What a decision row answers (pure). */
+enum mq_verdict decision_verdict_of(char decision);
 /* The check-back's answer in a transaction of its own. Never an error: what cannot be read is MQ_UNKNOWN. */
 enum mq_verdict decision_check(struct db *db, const char *txn_id, const struct envelope *v);

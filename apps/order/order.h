@@ -113,6 +113,16 @@ bool order_is_cancellable(enum order_status s, enum pay_status p); /* by its use
 const char *verdict_text_of(bool found, enum order_status s, enum pay_status p);
 
 int comp_bit_of(enum branch b); /* 0 for a branch that has none */
+enum comp_reaction {
+    COMP_ACKED,
+    COMP_CLOSES,    /* the last one: the order is cancelled */
+    COMP_DUPLICATE, /* this branch has acknowledged before */
+    COMP_STRAY      /* nobody has cancelled this order */
+};
+/* cancel_ack with this bit meets this row; *mask: comp_mask after ACKED and CLOSES. */
+enum comp_reaction comp_reaction_of(bool found, enum order_status s, int before, int bit,
+                                    int *mask);
+const char *comp_reaction_text(enum comp_reaction r);
 int64_t shipping_fee_of(int64_t goods_amount);
 const char *order_status_text(enum order_status s);
 

@@ -420,14 +420,16 @@ int repo_ack_cancel(struct db_conn *c, int64_t order_id, int bit, const char **s
     if (rc != 0)
         return rc;
     const bool found = db_count(&r) == 1;
-    const int64_t status = found ? db_get_i64(&r, 0, "order_status") : -1;
-    const int64_t before = found ? db_get_i64(&r, 0, "comp_mask") : 0, mask = before | bit;
+    const enum order_status status =
+        found ? (enum order_status)db_get_i64(&r, 0, "order_status") : ORDER_INVALID;
+    const int before = found ? (int)db_get_i64(&r, 0, "comp_mask") : 0;
     if ((rc = db_rows_end(&r)) != 0)
         return rc;
-    if (status != ORDER_CANCELLING) {
-        *state = status == ORDER_CANCELLED ? "duplicate" : "stray";
+    int mask = 0;
+    const enum comp_reaction reaction = comp_reaction_of(found, status, before, bit, &mask);
+    *state = comp_reaction_text(reaction);
+    if (reaction != COMP_ACKED && reaction != COMP_CLOSES)
         return 0;
-    }
-    *state = mask == COMP_ALL ? "cancelled" : mask == before ? "duplicate" : "acked";
-    return db_exec(c, mask == COMP_ALL ? &CLOSE : &ACK, NULL, db_i64(order_id), db_i64(mask));
+    return db_exec(c, reaction == COMP_CLOSES ? &CLOSE : &ACK, NULL, db_i64(order_id),
+                   db_i64(mask));
 }

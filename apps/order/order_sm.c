@@ -114,6 +114,31 @@ int comp_bit_of(enum branch b)
     }
 }
 
+enum comp_reaction comp_reaction_of(bool found, enum order_status s, int before, int bit, int *mask)
+{
+    *mask = before | bit;
+    if (!found || (s != ORDER_CANCELLING && s != ORDER_CANCELLED))
+        return COMP_STRAY;
+    if (s == ORDER_CANCELLED || *mask == before)
+        return COMP_DUPLICATE;
+    return *mask == COMP_ALL ? COMP_CLOSES : COMP_ACKED;
+}
+
+const char *comp_reaction_text(enum comp_reaction r)
+{
+    switch (r) {
+    case COMP_ACKED:
+        return "acked";
+    case COMP_CLOSES:
+        return "cancelled";
+    case COMP_DUPLICATE:
+        return "duplicate";
+    case COMP_STRAY:
+        return "stray";
+    }
+    return "stray";
+}
+
 int64_t shipping_fee_of(int64_t goods_amount)
 {
     enum { FREE_ABOVE = 10000, FEE = 1000 }; /* cents */

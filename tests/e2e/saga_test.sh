@@ -4,4 +4,4 @@ set -euo pipefail
 [ $# -eq 1 ] || { printf 'usage: saga_test.sh BIN\n' >&2 && exit 2; }
 exec "$(dirname "${BASH_SOURCE[0]}")/../chaos/shop.sh" --bin "$1" refusals refusals_by_tries order_errors order_crashes \
     order_crashes_during_tries check_back_fails frozen_orders participants payments refunds user_cancels duplicates \
-    deadlocks broker_kills D1 D9 D12
+    deadlocks broker_kills D1 D9

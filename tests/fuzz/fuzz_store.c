@@ -232,12 +232,24 @@ static bool something_at(int64_t pos)
            (fuzz_record_kind(slice_of(file + at, sizeof file - at), pos, &f) != FUZZ_BAD || f.wrong_crc);
 }
 
+/* Does the checkpoint say that the record was on disk? One of its very time must be the log's first. */
+static bool was_synced(const struct fuzz_model *m, const struct fuzz_fields *f)
+{
+    struct slice content;
+    if (!fuzz_disk_get(FUZZ_ROOT "/checkpoint", &content) || content.n < 8)
+        return false;
+    const int64_t synced = (int64_t)be64_get(content.p);
+    return f->store_timestamp < (synced < 0 ? 0 : synced) ||
+           (synced > 0 && f->store_timestamp == synced && m->log_end == m->log_min);
+}
+
 /* A checksum that fits nothing may be an application's property: then the record is kept. */
 static bool keeps_wrong_crc(const struct fuzz_model *m, const struct store_opts *o, const struct fuzz_fields *f)
 {
     struct slice content;
     return !o->force_verify_prop_crc && !m->any_crc &&
-           (m->records || !fuzz_disk_get(FUZZ_ROOT "/abort", &content) || something_at(m->log_end + f->size));
+           (m->records || !fuzz_disk_get(FUZZ_ROOT "/abort", &content) || was_synced(m, f) ||
+            something_at(m->log_end + f->size));
 }
 
 void fuzz_model_from_log(struct fuzz_model *m, const struct store_opts *o)

@@ -13,7 +13,7 @@ for (split /\n/, slurp("base/banned.h")) {
 }
 die "base/banned.h lists nothing\n" unless %banned;
 my $any = join "|", sort keys %banned;
-my @files = files(qr{\.(c|h)$}, qw(base proto remoting store mqstore namesrv broker client include apps bench tests));
+my @files = files(qr{\.(c|h)$}, qw(base proto remoting store mqstore namesrv broker client include apps model bench tests));
 for my $file (@files) {
     my $text = slurp($file);
     my @lines = split /\n/, $text;

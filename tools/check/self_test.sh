@@ -65,8 +65,14 @@ expect compose docker/Dockerfile:2 docker/Dockerfile:4 docker-compose.yml:1 dock
     docker/scenario/compose.yml:3 docker/broker.conf:1 docker/scenario/broker.conf:1
 bin=
 
+mkdir -p docs
+printf '%s\n' 'See `base/clean.h`, `clean.c`, `my_time`, `f(...)` and `./run test`.' '' '```c base/clean.h' '#pragma once' '```' \
+    'Not `base/gone.h`, `gone.c`,' '`no_such_thing` or `no-such-run`.' '```c base/clean.c' 'int g(void);' '```' \
+    >docs/MODEL.md
+expect docs docs/MODEL.md:6 docs/MODEL.md:6 docs/MODEL.md:7 docs/MODEL.md:7 docs/MODEL.md:8
+
 rm -rf "${top:?}"/*
-for check in layers banned style; do
+for check in layers banned style docs; do
     "$here/$check.sh" "$top" >/dev/null 2>&1 && { echo "$check.sh passed an empty tree"; failed=1; }
 done
 [ "$failed" -eq 0 ] && echo "self_test: every rule is able to fail"

@@ -9,7 +9,7 @@ exec perl -I"$here" -e '
 require "common.pl";
 my $essay_lines_min = 4;     # of a file that has more lines than small_file
 my $small_file = 80;
-my @layers = qw(base proto remoting store mqstore namesrv broker client apps);
+my @layers = qw(base proto remoting store mqstore namesrv broker client apps model);
 
 sub each_line {
     my ($file, $text, $pattern, $rule) = @_;

@@ -6,6 +6,7 @@
 #include "apps/order/order.h"
 #include "tests/support/test.h"
 
+#if HP_FAILPOINTS
 static int teardown(void **state)
 {
     (void)state;
@@ -66,3 +67,9 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+#else
+int main(void)
+{
+    return NAIVE(any) ? 1 : 77; /* nothing to switch on in a build without failpoints */
+}
+#endif

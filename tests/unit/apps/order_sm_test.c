@@ -56,6 +56,36 @@ static void each_participant_has_one_bit_and_four_make_the_mask(void **state)
     assert_int_equal(comp_bit_of(BRANCH_NONE), 0);
 }
 
+static void the_fourth_acknowledgement_closes_the_order(void **state)
+{
+    (void)state;
+    static const struct {
+        bool found;
+        enum order_status s;
+        int before, bit, mask;
+        enum comp_reaction want;
+    } table[] = {{true, ORDER_CANCELLING, 0, 1, 1, COMP_ACKED},
+                 {true, ORDER_CANCELLING, 1, 1, 1, COMP_DUPLICATE},
+                 {true, ORDER_CANCELLING, 3, 4, 7, COMP_ACKED},
+                 {true, ORDER_CANCELLING, 7, 8, COMP_ALL, COMP_CLOSES},
+                 {true, ORDER_CANCELLED, 15, 8, COMP_ALL, COMP_DUPLICATE},
+                 {true, ORDER_CONFIRMED, 0, 1, 1, COMP_STRAY},
+                 {true, ORDER_PENDING, 7, 8, COMP_ALL, COMP_STRAY},
+                 {true, ORDER_INVALID, 7, 8, COMP_ALL, COMP_STRAY},
+                 {false, ORDER_CANCELLING, 7, 8, COMP_ALL, COMP_STRAY}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        int mask = -1;
+        assert_int_equal(
+            comp_reaction_of(table[i].found, table[i].s, table[i].before, table[i].bit, &mask),
+            table[i].want);
+        assert_int_equal(mask, table[i].mask);
+    }
+    assert_string_equal(comp_reaction_text(COMP_ACKED), "acked");
+    assert_string_equal(comp_reaction_text(COMP_CLOSES), "cancelled");
+    assert_string_equal(comp_reaction_text(COMP_DUPLICATE), "duplicate");
+    assert_string_equal(comp_reaction_text(COMP_STRAY), "stray");
+}
+
 static void shipping_is_free_above_a_hundred(void **state)
 {
     (void)state;
@@ -116,6 +146,7 @@ int main(void)
         cmocka_unit_test(the_armed_cancellation_follows_from_the_state),
         cmocka_unit_test(money_is_accepted_once_and_otherwise_given_back),
         cmocka_unit_test(each_participant_has_one_bit_and_four_make_the_mask),
+        cmocka_unit_test(the_fourth_acknowledgement_closes_the_order),
         cmocka_unit_test(shipping_is_free_above_a_hundred),
         cmocka_unit_test(a_timer_cancels_what_is_past_its_own_deadline_and_waits_for_the_rest),
         cmocka_unit_test(only_a_confirmed_order_that_is_not_paid_is_cancelled_by_its_user),

@@ -945,6 +945,28 @@ static void a_foreign_property_never_costs_what_was_stored_behind_it(void **stat
     }
 }
 
+/* It is the log's only record, nothing is stored behind it, and the process is killed: with nothing to compare
+ * it with, the checkpoint tells that it is no torn tail. */
+static void a_lone_record_with_a_foreign_property_survives_once_it_was_synced(void **state)
+{
+    (void)state;
+    for (int synced = 0; synced < 2; synced++) {
+        struct store_fixture f;
+        fixture_init(&f, FLUSH_ASYNC);
+        fixture_open(&f);
+        put_foreign(&f, 1);
+        if (synced) {
+            fixture_close(&f);
+            fixture_open(&f);
+        }
+        fixture_kill(&f);
+        fixture_open(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), synced);
+        assert_int_equal(f.found.dropped_bytes != 0, !synced);
+        fixture_fini(&f);
+    }
+}
+
 /* Known failure 3: the record's body is there, its properties are not, in part or as a whole. */
 static void a_record_torn_only_in_its_properties_is_dropped(void **state)
 {
@@ -1017,6 +1039,7 @@ int main(void)
         cmocka_unit_test(recovery_begins_where_the_checkpoint_says),
         cmocka_unit_test(a_log_cut_at_any_byte_keeps_every_whole_record),
         cmocka_unit_test(any_flipped_byte_of_the_last_body_drops_that_record_only),
+        cmocka_unit_test(a_lone_record_with_a_foreign_property_survives_once_it_was_synced),
         cmocka_unit_test(a_record_torn_only_in_its_properties_is_dropped),
         cmocka_unit_test(a_flipped_bit_in_the_properties_drops_the_record),
         cmocka_unit_test(a_foreign_property_of_the_checksums_name_never_costs_a_message),
