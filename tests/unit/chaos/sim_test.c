@@ -374,6 +374,15 @@ static void a_failed_store_goes_on_removing_what_is_expired(void **state)
     assert_passed(&t);
 }
 
+/* The cleaner was faster than the flusher of the queues, and after the crash an offset was given twice. */
+static void a_queue_never_ends_before_where_it_had_been(void **state)
+{
+    (void)state;
+    struct tally t = {.id = "R5"};
+    (void)r5_run(&t, 178950355669215, 40);
+    assert_passed(&t);
+}
+
 static void failing_allocations_lead_to_errors_and_no_leak(void **state)
 {
     (void)state;
@@ -410,6 +419,7 @@ int main(void)
         cmocka_unit_test(flipped_bits_are_named_or_repaired_and_never_served),
         cmocka_unit_test(failing_calls_lead_to_no_false_acknowledgement),
         cmocka_unit_test(a_failed_store_goes_on_removing_what_is_expired),
+        cmocka_unit_test(a_queue_never_ends_before_where_it_had_been),
         cmocka_unit_test(failing_allocations_lead_to_errors_and_no_leak),
     };
     log_set_level((enum log_level)(LOG_ERROR + 1));
