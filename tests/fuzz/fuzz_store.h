@@ -70,7 +70,8 @@ void fuzz_model_from_log(struct fuzz_model *m, const struct store_opts *o);
 void fuzz_model_check(const struct fuzz_model *m, struct store *st);
 
 /* Reads every queue from end to end. Every record that is served must be whole (with `whole`) and lie
- * where it says. Returns a hash of all queues and what they served. */
+ * where it says. Returns a hash of all queues and what they served, but for records whose checksum fits
+ * nothing: whether those are served depends on what stands behind them (docs/decisions/0003). */
 uint64_t fuzz_store_read(struct store *st, bool whole);
 
 /* Appends a message; it must be acknowledged with the next queue offset and be served. */
