@@ -6,7 +6,8 @@
  *     pull finds nothing -> hold_park ----------------------------- spot(topic, queue, loop)
  *     message visible -> hold_arrive: notes its tag code there -- posts one mail to the loop
  *     mail -> drain_ready: wakes every parked pull that an arrived code passes
- *     timer -> hold_sweep: wakes what is overdue
+ *     timer -> hold_sweep: wakes what is overdue, and what messages of other tags have passed by for
+ *     PASSED_OVER_MS: its answer moves the consumer's offset behind them
  *
  * One `lock` guards the table of watches and, in each, the per-loop lists and noted codes. Waking
  * itself runs outside the lock, on a local list. A wake re-executes the pull, which never parks
@@ -27,7 +28,8 @@
 #include "base/log.h"
 #include "base/map.h"
 
-enum { CODES_MAX = 8, KEY_MAX = MESSAGE_TOPIC_LONG_MAX + 16 };
+/* PASSED_OVER_MS: PullRequestHoldService of 5.5.0 looks at every held pull that often. */
+enum { CODES_MAX = 8, PASSED_OVER_MS = 5000, KEY_MAX = MESSAGE_TOPIC_LONG_MAX + 16 };
 
 struct spot { /* one loop's share of a watch */
     struct list parked;     /* struct parked */
@@ -210,6 +212,7 @@ static void drain_ready(struct mail *m)
     struct hold *h = side->hold;
     struct list woken;
     list_init(&woken);
+    const int64_t passed_over = clock_mono(h->clock) + PASSED_OVER_MS;
     uv_mutex_lock(&h->lock);
     side->posted = false;
     struct list *it;
@@ -219,6 +222,8 @@ static void drain_ready(struct mail *m)
             struct parked *p = LIST_ENTRY(at, struct parked, link);
             if (wanted(p, s))
                 unpark(h, p, &woken);
+            else if (s->newest >= p->offset && p->deadline_ms > passed_over)
+                p->deadline_ms = passed_over;
         }
         s->code_n = 0;
         s->everybody = s->ready = false;

@@ -344,27 +344,12 @@ void tx_begin(struct broker *b)
     uv_timer_start(&b->tx->timer, tick, 0, interval < TICK_MS_MAX ? (uint64_t)interval : TICK_MS_MAX);
 }
 
-/* durable_low moves only with an op record of this run; when all of them are on disk, older runs'
- * too, what the window says is as good. */
-static int64_t needed_from_half(struct tx *t, int64_t min)
-{
-    struct store_stats stats;
-    store_stats_get(t->b->store, &stats);
-    uv_mutex_lock(&t->lock);
-    const bool named = t->op_names.n == 0 && !t->op_busy;
-    const int64_t low = tx_window_low(&t->window);
-    uv_mutex_unlock(&t->lock);
-    const bool durable = t->spans.n == 0 || t->spans.v[t->spans.n - 1].end_phys <= stats.log_flushed;
-    const int64_t needed = named && durable ? low : t->durable_low;
-    return needed > min ? needed : min;
-}
-
 int64_t tx_needed_from(struct broker *b)
 {
     int64_t min, max;
     struct store_unit u;
     store_queue_range(b->store, SLICE_LIT(TOPIC_HALF), 0, &min, &max);
-    const int64_t low = needed_from_half(b->tx, min);
+    const int64_t low = b->tx->durable_low > min ? b->tx->durable_low : min;
     return store_units(b->store, SLICE_LIT(TOPIC_HALF), 0, low, &u, 1) == 1 ? u.phys_offset : INT64_MAX;
 }
 

@@ -121,7 +121,7 @@ static void op_put_done(struct put *p)
     t->op_busy = false;
     if (p->status == PUT_OK || p->status == PUT_FLUSH_TIMEOUT) {
         t->op_next.offset = p->queue_offset;
-        t->op_next.end_phys = p->phys_offset + (int64_t)p->append.size;
+        t->op_next.end_phys = t->op_end = p->phys_offset + (int64_t)p->append.size;
         if (tx_spans_push(&t->spans, &t->op_next) != 0)
             LOGE("tx.op_memory", "op_offset=%" PRId64 " text=\"stored positions stay behind\"", p->queue_offset);
         put_release(p);
@@ -160,11 +160,25 @@ static void store_position(struct tx *t, const char *topic, int64_t offset)
         LOGE("tx.position", "topic=%s text=\"%s\"", topic, e.text);
 }
 
-void tx_op_progress(struct tx *t)
+/* A record says what was undecided when it was composed; those of earlier runs do not. Once every decision is
+ * named and all records are on disk the window says it for them: else a broker that was killed and then has
+ * nothing to do would keep its positions, and the log files behind them. */
+static void raise_durable_low(struct tx *t)
 {
     struct store_stats stats;
     store_stats_get(t->b->store, &stats);
     tx_spans_progress(&t->spans, stats.log_flushed, &t->durable_low);
+    uv_mutex_lock(&t->lock);
+    const bool named = t->op_names.n == 0 && buf_error(&t->op_names) == 0 && !t->op_busy;
+    const int64_t low = tx_window_low(&t->window);
+    uv_mutex_unlock(&t->lock);
+    if (named && t->op_end <= stats.log_flushed && low > t->durable_low)
+        t->durable_low = low;
+}
+
+void tx_op_progress(struct tx *t)
+{
+    raise_durable_low(t);
     store_position(t, TOPIC_HALF, t->durable_low);
     if (t->spans.n > 0)
         store_position(t, TOPIC_OP, t->spans.v[0].offset);
@@ -222,8 +236,8 @@ int tx_op_start(struct tx *t, struct err *e)
                 LOGE("tx.op_unreadable", "op_offset=%" PRId64 " text=\"%s\"", at, bad.text);
                 continue;
             }
-            struct op_span s = {.offset = at, .half_max = -1, .low = t->durable_low,
-                                .end_phys = units[i].phys_offset + units[i].size};
+            t->op_end = units[i].phys_offset + units[i].size;
+            struct op_span s = {.offset = at, .half_max = -1, .low = t->durable_low, .end_phys = t->op_end};
             if (message_decode(v.record, 0, &m, &bad) == 0 && (rc = replay(t, &m, halves, &s, e)) == 0 &&
                 (rc = tx_spans_push(&t->spans, &s)) != 0)
                 err_set(e, rc, "op positions");

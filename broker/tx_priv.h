@@ -34,6 +34,7 @@ struct tx {
     struct buf op_body;   /* what op_put writes */
     struct op_span op_next;
     struct tx_spans spans;
+    int64_t op_end;       /* end of the newest op record in the log */
     int64_t durable_low;  /* every half below is decided, and that is on disk */
     uv_timer_t timer;
     bool stopped;

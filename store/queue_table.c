@@ -26,7 +26,7 @@
  * the machine.
  *
  * Invariants: 1. a queue is on `dirty` or `round` exactly while q->dirty; 2. the checkpoint's queue
- * time covers only units that were synced; 3. files of a deleted topic are removed and its queues
+ * time and `synced` cover only units that were synced; 3. files of a deleted topic are removed and its queues
  * marked gone under io_lock, so no flush recreates them. */
 #include "store/store_priv.h"
 
@@ -278,6 +278,7 @@ static void begin_round(struct queue_table *t)
     }
     t->round_failed = t->round_left = false;
     /* Read before the lists: units of records up to this time are in queues on the lists by now. */
+    t->round_offset = atomic_load(&t->st->vis.offset);
     t->round_ts = atomic_load(&t->st->vis.ts);
     t->round_physic_ts = atomic_load(&t->st->log.flushed_ts);
     uv_mutex_lock(&t->dirty_lock);
@@ -289,8 +290,11 @@ static void end_round(struct queue_table *t)
 {
     struct err e;
     if (!t->round_failed) {
-        if (!t->round_left && checkpoint_save(t->st, t->round_physic_ts, t->round_ts, &e))
-            LOGW("store.checkpoint", "text=\"%s\"", e.text);
+        if (!t->round_left) {
+            atomic_store(&t->synced, t->round_offset);
+            if (checkpoint_save(t->st, t->round_physic_ts, t->round_ts, &e))
+                LOGW("store.checkpoint", "text=\"%s\"", e.text);
+        }
         return;
     }
     t->thorough_due |= t->round_thorough;

@@ -27,7 +27,7 @@
  * open its clock must not jump (base/clock.h, clock_steady).
  *
  * What stays: the last log file and the last file of each queue; a file that is not wholly synced and
- * visible; and a file that somebody needs (store_keep_from: undecided half messages, delayed messages
+ * visible, or whose queue units are not; and a file that somebody needs (store_keep_from: undecided half messages, delayed messages
  * that are not yet delivered). Above the warning level needs count no more when
  * cleanFileForciblyEnable is on: nobody could be decided or delivered while writes are refused. Each
  * file held back, and each file removed in spite of a need, is one log line.
@@ -212,7 +212,8 @@ static bool may_go(struct store *st, struct store_file *f, const struct store_fi
 {
     const int64_t end = f->start + f->size;
     const bool forced = used > st->o.disk_clean_forcibly;
-    if (end > atomic_load(&st->log.flushed) || end > atomic_load(&st->vis.offset))
+    if (end > atomic_load(&st->log.flushed) || end > atomic_load(&st->vis.offset) ||
+        end > atomic_load(&st->queues.synced)) /* after a crash nothing could tell where those queues ended */
         return false;
     if (!(forced && st->o.clean_forcibly) &&
         (!(forced || used > st->o.disk_used_max || is_delete_hour(st)) || !is_expired(st, f, next)))

@@ -224,7 +224,8 @@ struct queue_table {
     bool round_thorough; /* io_lock: every unit is written, however few a queue has */
     bool round_left;    /* io_lock: a queue was left for a later round */
     bool thorough_due;  /* io_lock: the last thorough round failed */
-    int64_t round_ts, round_physic_ts;
+    int64_t round_ts, round_physic_ts, round_offset;
+    _Atomic int64_t synced; /* the units of all records below this offset are on disk */
     int64_t thorough_ms, thorough_wrote; /* io_lock: when, and at which end of the log, one began */
     struct fs_file *dir_file; /* the directory: the file system is synced through it */
     bool unsynced;      /* io_lock: names or cuts that only a sync of everything makes durable */

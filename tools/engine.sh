@@ -70,6 +70,14 @@ start_engine() {
     die "dockerd did not start; see $S_DIR/log/dockerd.log"
 }
 
+# A mount that is left below it would let rm reach into what it shows.
+remove_tree() { # DIR
+    local mounts
+    mounts=$(awk -v dir="$1/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r)
+    [ -z "$mounts" ] || xargs -n 1 umount <<<"$mounts" || return 1
+    rm -rf "$1"
+}
+
 # stop_engine DIR PID: once its containers are gone. Also called by the script that ends a run with --keep.
 stop_engine() {
     local dir=$1 pid=$2 i
@@ -81,11 +89,7 @@ stop_engine() {
     ! kill -0 "$pid" 2>/dev/null || { say "dockerd, process $pid, does not end; it stays" >&2 && return 1; }
     [ -f "$dir/docker0" ] || ip link delete docker0 2>/dev/null
     iptables-restore <"$dir/rules" && cat "$dir/ip_forward" >/proc/sys/net/ipv4/ip_forward || return 1
-    # A mount that is left would let rm reach into what it shows.
-    if grep -q " $dir/" /proc/mounts; then
-        grep " $dir/" /proc/mounts | awk '{ print $2 }' | sort -r | xargs -r -n 1 umount || return 1
-    fi
-    rm -rf "$dir"
+    remove_tree "$dir"
 }
 
 # --- the base image ---
@@ -133,7 +137,10 @@ make_base() {
     make_slim "$root"
     tar -C "$root" --one-file-system -c . | docker import - "$BASE" >"$S_DIR/log/import.log" || die "docker import failed"
     BASE_MADE=1
-    rm -rf "$root"
+    remove_tree "$root"
 }
 
-remove_base() { [ -z "$BASE_MADE" ] || docker image rm "$BASE"; }
+remove_base() {
+    [ -z "$BASE_MADE" ] || docker image rm "$BASE"
+    remove_tree "$S_DIR/base" # of a run that was cut short
+}

@@ -24,7 +24,7 @@ SIGN_KEY=${SIGN_KEY:-demonstration-key-of-thirdpay}
 # An order may be paid for so long; what is late is sent again after so long (ms).
 : "${PAY_DEADLINE_MS:=600000}" "${DRIVE_MS:=4000}"
 # Retries of a consumer begin with the third level; the order service arms its timers by the same list.
-DELAY_LEVELS='1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m'
+: "${DELAY_LEVELS:=1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 2m}"
 declare -A EXTRA=()  # further options of a service, by name
 declare -A FAULTS=() # failpoints that a program of this name starts with
 BROKER_INSIDE=()     # command that the broker is started by, such as nsenter with its options

@@ -34,7 +34,8 @@ usage: ./run chaos store [--quick | --release] [--only R1,R4] [--seed N]
 Environment: TMPDIR (where stores are made; R1 needs up to 8 GB there), CHAOS_BIN (programs to test).
 
 Groups of the shop's failure matrix; without one, all of them. R16 kills a random process or PostgreSQL 50 times
-(--release: 500) under load, random does so every 5 s while messages are lost and doubled:
+(--release: 500) under load, random does so every 5 s while messages are lost and doubled. naive breaks one rule
+of the shop at a time and expects an invariant to notice; D1 to D14 are its defects, one by one:
 $("$ROOT/tests/chaos/shop.sh" --groups | fold -s -w 96 | sed 's/^/  /')
 TEXT
 }

@@ -19,8 +19,8 @@ ALL_GROUPS="refusals refusals_by_tries order_errors order_crashes order_crashes_
     provider_fails refunds user_cancels timers sweeper duplicates reorders delays poison layers_off layers_needed
     commits_cut commits_lost postgres_crashes postgres_crashes_while_paying postgres_locks long_locks
     deadlocks statement_timeouts pools_exhausted postgres_is_read_only
-    name_server_is_away name_server_away_for_long broker_kills broker_is_away ends_dropped checks_late_and_twice
-    halves_lost answers_lost rewound disk_full"
+    name_server_is_away name_server_away_for_long broker_kills broker_is_away disk_full ends_dropped checks_late_and_twice
+    halves_lost answers_lost rewound"
 AT_REST="R16 random refund_refused naive"
 DEFECTS=$(sed -nE 's/^DEFECT\((D[0-9]+)_.*/\1/p' "$ROOT/apps/common/defects.def" | tr '\n' ' ')
 every="$(tr -s ' \n' ' ' <<<"$ALL_GROUPS")$AT_REST"
@@ -69,6 +69,9 @@ done
 [ -z "$check_only" ] || exit 0
 
 RPC_MS=600 SAGA_MS=5600 IMMUNITY_S=6
+# The longest level is as long as an order may wait for its payment: timers that are armed anew every two minutes would
+# keep the broker busy for ever, and no consumer group would be seen at rest.
+DELAY_LEVELS='1s 1s 1s 1s 2s 2s 3s 3s 5s 5s 10s 10s 20s 20s 30s 30s 1m 10m'
 . "$ROOT/tools/stack.sh"
 for file in lib cases_order cases_frozen cases_payment cases_cancel cases_layers cases_delivery cases_database cases_broker cases_mq \
     cases_naive storm; do

@@ -251,9 +251,9 @@ static void judge_missing(struct trial *t)
         if (there || s->fate == FATE_GONE)
             continue;
         if (promised && s->phys < t->o->log_min) {
-            if (l->now_ms - s->ts < l->reserved_ms)
+            if (l->stopped_ms - s->ts < l->reserved_ms)
                 wrong(t->v, &t->v->lost, "lost: message %u is in front of the log after %lld ms of %lld",
-                      id, (long long)(l->now_ms - s->ts), (long long)l->reserved_ms);
+                      id, (long long)(l->stopped_ms - s->ts), (long long)l->reserved_ms);
             s->expired = true;
         } else if (promised && !excusable(t, s, &old)) {
             wrong(t->v, &t->v->lost,

@@ -50,7 +50,8 @@ struct ledger {
     enum flush_mode mode;
     int64_t flush_interval_ms, flush_thorough_ms, flush_least_bytes;
     int64_t reserved_ms; /* retention */
-    int64_t now_ms;      /* wall clock at the fault */
+    int64_t now_ms;      /* wall clock at the fault; a store that FAILED before flushed until then */
+    int64_t stopped_ms;  /* and when it stopped: a FAILED store still removes what is expired */
     uint32_t damaged;    /* 1 + id of the message whose record was damaged: it may be missing; 0: none */
     bool index_damaged;  /* known: keys may be missing there, but none may lead to another record */
     int64_t dropped_from; /* recovery reported that it dropped what lies from here on; 0: nothing */

@@ -446,7 +446,8 @@ static void cut_once(void *arg)
         return;
     w->power_off = true;
     /* A FAILED store does not flush any more, and says so: its promise ends there. */
-    w->ledger.now_ms = w->failed ? w->failed_ms : clock_wall(&w->clock.base);
+    w->ledger.stopped_ms = clock_wall(&w->clock.base);
+    w->ledger.now_ms = w->failed ? w->failed_ms : w->ledger.stopped_ms;
     fs_sim_crash(w->sim, &w->rng, w->cut_mode);
 }
 
@@ -508,7 +509,7 @@ bool world_judge(struct world *w, bool may_lose, struct verdict *v)
 {
     struct observation o;
     if (!may_lose)
-        w->ledger.now_ms = clock_wall(&w->clock.base);
+        w->ledger.now_ms = w->ledger.stopped_ms = clock_wall(&w->clock.base);
     observe(&o, &w->ledger, w->st, w->o.commitlog_file_size, w->o.index_enable);
     bool right = judge(&w->ledger, &o, may_lose, v);
     observation_free(&o);

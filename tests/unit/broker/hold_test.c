@@ -158,6 +158,32 @@ static void the_sweep_wakes_exactly_what_is_overdue(void **state)
     teardown(&f);
 }
 
+/* Else the group of a rare tag would seem to lag for as long as its consumer likes to wait. */
+static void what_messages_of_other_tags_passed_by_is_answered_five_seconds_later(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct waiter a, b;
+    struct err e;
+    setup_with(&f, 10);
+    struct group_sub *sub = group_sub_new(SLICE_LIT("t"), SLICE_LIT("TagA"), SLICE_LIT("TAG"), 1,
+                                          &e);
+    assert_non_null(sub);
+    assert_int_equal(park(&f, &a, "t", 0, 0, 15000, sub), 0);
+    assert_int_equal(park(&f, &b, "t", 0, 1, 15000, sub), 0); /* not there yet */
+    arrive(&f, "t", 0, 0, java_string_hash(SLICE_LIT("TagB")));
+    clock_fake_advance(&f.clock, 4999);
+    arrive(&f, "t", 0, 0, java_string_hash(SLICE_LIT("TagB")));
+    assert_int_equal(loop_call(&f.loop, sweep_on_loop, f.h), 0);
+    assert_int_equal(a.woken, 0);
+    clock_fake_advance(&f.clock, 1);
+    assert_int_equal(loop_call(&f.loop, sweep_on_loop, f.h), 0);
+    assert_int_equal(a.woken, 1);
+    assert_int_equal(b.woken, 0);
+    teardown(&f);
+    group_sub_unref(sub);
+}
+
 static void more_than_the_limit_are_turned_away(void **state)
 {
     (void)state;
@@ -191,6 +217,7 @@ int main(void)
         cmocka_unit_test(an_arrival_below_the_asked_offset_wakes_nobody),
         cmocka_unit_test(the_tag_decides_and_too_many_tags_wake_everybody),
         cmocka_unit_test(the_sweep_wakes_exactly_what_is_overdue),
+        cmocka_unit_test(what_messages_of_other_tags_passed_by_is_answered_five_seconds_later),
         cmocka_unit_test(more_than_the_limit_are_turned_away),
         cmocka_unit_test(after_closing_nobody_parks),
     };

@@ -109,11 +109,57 @@ static void a_name_of_no_half_decides_nothing(void **state)
     assert_int_equal(tx_window_low(&f.b.tx->window), 0);
 }
 
+static int64_t position(const char *topic)
+{
+    return offsets_get(f.b.offsets, SLICE_LIT(GROUP_TRANS), slice_str(topic), 0);
+}
+
+static void flush(void)
+{
+    clock_fake_advance(&f.clock, 60000);
+    while (store_step_flush(f.b.store)) {
+    }
+}
+
+/* A broker that was killed may have nothing to do afterwards: its halves must not look undecided for ever. */
+static void positions_pass_what_an_earlier_run_decided_once_that_is_on_disk(void **state)
+{
+    (void)state;
+    append(TOPIC_OP, "0,");
+    append(TOPIC_OP, "2,1,");
+    expect((enum tx_state[]){TX_DECIDED, TX_DECIDED, TX_DECIDED});
+    tx_op_progress(f.b.tx);
+    assert_int_equal(position(TOPIC_HALF) > 0, false); /* a power cut could still take the records */
+    assert_int_equal(tx_needed_from(&f.b), 0);
+    flush();
+    tx_op_progress(f.b.tx);
+    assert_int_equal(position(TOPIC_HALF), HALVES);
+    tx_op_progress(f.b.tx);
+    assert_int_equal(position(TOPIC_OP), 1); /* the newest record */
+    assert_int_equal(tx_needed_from(&f.b), INT64_MAX);
+}
+
+static void positions_stay_at_the_lowest_half_that_nobody_decided(void **state)
+{
+    (void)state;
+    append(TOPIC_OP, "0,");
+    append(TOPIC_OP, "2,");
+    expect((enum tx_state[]){TX_DECIDED, TX_UNDECIDED, TX_DECIDED});
+    flush();
+    tx_op_progress(f.b.tx);
+    tx_op_progress(f.b.tx);
+    assert_int_equal(position(TOPIC_HALF), 1);
+    assert_int_equal(position(TOPIC_OP), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_records_name_is_decided, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_of_no_half_decides_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(positions_pass_what_an_earlier_run_decided_once_that_is_on_disk, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(positions_stay_at_the_lowest_half_that_nobody_decided, setup, teardown),
     };
     return cmocka_run_group_tests_name("tx_op", tests, NULL, NULL);
 }

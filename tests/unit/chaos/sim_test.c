@@ -362,6 +362,27 @@ static void failing_calls_lead_to_no_false_acknowledgement(void **state)
     assert_true(t.faults > 0);
 }
 
+/* The judge took what a FAILED store had removed by age for lost. */
+static void a_failed_store_goes_on_removing_what_is_expired(void **state)
+{
+    (void)state;
+    static const struct { uint64_t seed; int64_t at; } found[] = {
+        {55364538192288, 31}, {85520831438164, 34}, {273840984356632, 218}, {249638908962029, 68}};
+    struct tally t = {.id = "R5"};
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++)
+        (void)r5_run(&t, found[i].seed, found[i].at);
+    assert_passed(&t);
+}
+
+/* The cleaner was faster than the flusher of the queues, and after the crash an offset was given twice. */
+static void a_queue_never_ends_before_where_it_had_been(void **state)
+{
+    (void)state;
+    struct tally t = {.id = "R5"};
+    (void)r5_run(&t, 178950355669215, 40);
+    assert_passed(&t);
+}
+
 static void failing_allocations_lead_to_errors_and_no_leak(void **state)
 {
     (void)state;
@@ -397,6 +418,8 @@ int main(void)
         cmocka_unit_test(a_log_that_is_cut_keeps_its_whole_records),
         cmocka_unit_test(flipped_bits_are_named_or_repaired_and_never_served),
         cmocka_unit_test(failing_calls_lead_to_no_false_acknowledgement),
+        cmocka_unit_test(a_failed_store_goes_on_removing_what_is_expired),
+        cmocka_unit_test(a_queue_never_ends_before_where_it_had_been),
         cmocka_unit_test(failing_allocations_lead_to_errors_and_no_leak),
     };
     log_set_level((enum log_level)(LOG_ERROR + 1));

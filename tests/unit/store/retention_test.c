@@ -522,6 +522,7 @@ static void after_a_crash_at_any_step_of_a_deletion_the_rest_is_there(void **sta
             assert_int_equal(fixture_put(&f, "OLD", 0, 100), STORE_OK);
             expect_dense(&f, "OLD", RECORDS + 1);
             clock_fake_advance(&f.clock, 24 * HOUR); /* old at open: age counts later */
+            fixture_steps(&f);
             clean(&f); /* goes on with the rest; the last message opened a sixth file */
             assert_int_equal(first_file(&f), 5);
             assert_int_equal(expect_dense(&f, "T", 4 * RECORDS), 4 * RECORDS);
@@ -530,6 +531,32 @@ static void after_a_crash_at_any_step_of_a_deletion_the_rest_is_there(void **sta
         }
     }
     assert_true(steps > 3 * 10);
+}
+
+/* Else a crash leaves neither the records nor the units, and the queue's offsets start over. */
+static void a_file_stays_until_the_units_of_its_records_are_on_disk(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    struct rng rng;
+    rng_seed(&rng, 1);
+    setup(&f);
+    fixture_open(&f);
+    fixture_put_many(&f, "OLD", 0, RECORDS, BODY);
+    fixture_put_many(&f, "T", 0, 2 * RECORDS, BODY);
+    clock_fake_advance(&f.clock, 24 * HOUR);
+    while (store_step_flush(f.st)) {
+    }
+    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_CHANGES, .path_has = "consumequeue", .nth = 1,
+                                                  .for_ever = true, .error = E_IO});
+    while (store_step_cq_flush(f.st)) {
+    }
+    clean(&f);
+    assert_int_equal(first_file(&f), 0);
+    fixture_crash(&f, &rng, FS_SIM_LOSE_ALL);
+    fixture_open(&f);
+    assert_int_equal(fixture_max(&f, "OLD", 0), RECORDS);
+    fixture_fini(&f);
 }
 
 struct blocked {
@@ -621,6 +648,7 @@ int main(void)
         cmocka_unit_test(above_the_warning_level_needed_files_stay_when_force_is_off),
         cmocka_unit_test(a_file_that_cannot_be_removed_is_tried_again_before_the_next_one),
         cmocka_unit_test(after_a_crash_at_any_step_of_a_deletion_the_rest_is_there),
+        cmocka_unit_test(a_file_stays_until_the_units_of_its_records_are_on_disk),
         cmocka_unit_test(a_deletion_that_hangs_does_not_hold_up_the_look_at_the_disk),
         cmocka_unit_test(hours_are_checked),
     };
