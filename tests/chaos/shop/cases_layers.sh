@@ -9,7 +9,7 @@
 #   reconciler                       the callback is lost for ever                 the payment stays open
 #   reconciler                       one consumer's copy of `paid` is lost         the payment is not settled
 #
-# The timer of an unpaid order would come too, ten minutes later.
+# The timer of an unpaid order would come too, long after.
 
 # Each stays off until what failed has come to its end.
 key_comes_to_2() { until_sql 60 "SELECT order_status = 2 FROM ord.trade_order WHERE client_req_id = '$KEY'"; }

@@ -8,9 +8,9 @@
 # line of defence, is off during both (LAYER_OFF), or is no part of the play at all:
 #   D1 D2      the late try comes before its deadline; past it, the deadline alone refuses it
 #   D4         the guard trigger of the order row is disabled, which refuses what the compare-and-set lets by
-#   D5 D6 D7   no sweeper; the timer would come at the payment deadline, ten minutes later
+#   D5 D6 D7   no sweeper; the timer would come at the payment deadline, long after
 #   D8         no reconciler
-#   D11 D12    the payment deadline, ten minutes later, would close what was left open
+#   D11 D12    the payment deadline would close what was left open, long after
 # The blind cancel of the textbook, an undo without a look at what was done, cannot be switched on: undo reads
 # its own ledger and has nothing else to go by. D3 is the same mistake where money goes back.
 
