@@ -74,12 +74,14 @@ stop() { # DIR MODE
 }
 
 crash() { # DIR
+    : >"$1/crashing"
     as_server "$bin/pg_ctl" -D "$1/data" -w -t 60 -m immediate -o "-k $(socket_dir "$1")" -l "$1/server.log" restart \
         >>"$1/pg_ctl.log" 2>&1 </dev/null || die "PostgreSQL did not come back; see $1/server.log"
+    rm -f "$1/crashing"
 }
 
-watch_process() { # DIR PID
-    while kill -0 "$2" 2>/dev/null && [ -f "$1/data/postmaster.pid" ]; do sleep 1; done
+watch_process() { # DIR PID: a server that crashes on purpose is not one that was stopped
+    while kill -0 "$2" 2>/dev/null && { [ -f "$1/crashing" ] || [ -f "$1/data/postmaster.pid" ]; }; do sleep 1; done
     stop "$1" immediate
 }
 
