@@ -411,6 +411,8 @@ static int reopen_last(struct opening *o, struct err *e)
     for (struct index_file *f; (f = last_file(ix));) {
         const bool named = o->have_state && f->name == o->state.name;
         const int32_t count = named ? o->state.count : f->h.count;
+        /* Then its items were on disk, and all of them are of records that are still there. */
+        const bool covered = named && o->state.phys <= ix->log_end;
         const bool trusted = named ? o->state.slots : ix->clean || index_file_full(f);
         if (trusted && count == f->h.count && index_file_full(f) && f->h.end_phys < ix->log_end)
             return 0;
@@ -420,6 +422,9 @@ static int reopen_last(struct opening *o, struct err *e)
             rc = err_set(&why, E_CORRUPT, "%s: the state says that item %d comes next", f->path, count);
         else if (count > 1 && f->h.begin_phys < ix->log_end)
             rc = index_file_reopen(f, count, ix->log_end, trusted, &why);
+        if (covered && (rc == E_NOTFOUND || (!rc && f->h.count < count)))
+            rc = err_set(&why, E_CORRUPT, "%s: of %d items that were on disk %d are left", f->path, count - 1,
+                         rc ? 0 : f->h.count - 1);
         if (!rc && f->h.count > 1)
             return 0;
         if (rc == E_CORRUPT) {

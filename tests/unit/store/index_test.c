@@ -448,6 +448,37 @@ static void an_empty_file_in_front_of_a_damaged_one_is_not_believed(void **state
     fixture_fini(&f);
 }
 
+/* Items behind the end of the log are those of records that a power cut took. When none was taken, one that
+ * points there is damaged, and the state must not go on speaking for those behind it. */
+static void an_item_that_points_behind_the_log_is_damage_when_nothing_was_lost(void **state)
+{
+    (void)state;
+    static const int items[] = {1, 2, 5};
+    for (size_t i = 0; i <= sizeof items / sizeof *items; i++) {
+        struct store_fixture f;
+        char *p;
+        size_t n;
+        start(&f);
+        put_numbered(&f, 0, 20);
+        all_steps(&f);
+        put_numbered(&f, 20, 21);
+        clock_fake_advance(&f.clock, 10000); /* the index is saved at its next step */
+        all_steps(&f);
+        fixture_kill(&f);
+        const char *const path = newest_file(&f);
+        fixture_read_file(&f, path, &p, &n);
+        if (i)
+            p[40 + 4 * f.o.index_slots + 20 * items[i - 1] + 4] = 0x7f; /* of its offset */
+        else
+            p[16] = 0x7f; /* the header's first offset */
+        fixture_write_file(&f, path, p, n);
+        free(p);
+        fixture_open(&f);
+        assert_all_found(&f, 0, 21);
+        fixture_fini(&f);
+    }
+}
+
 /* It would hide every key of the records that it claims. */
 static void a_state_that_counts_impossible_items_is_not_believed(void **state)
 {
@@ -645,6 +676,7 @@ int main(void)
         cmocka_unit_test(a_file_has_upstreams_bytes),
         cmocka_unit_test(an_index_that_was_deleted_is_built_anew),
         cmocka_unit_test(damaged_files_are_built_anew),
+        cmocka_unit_test(an_item_that_points_behind_the_log_is_damage_when_nothing_was_lost),
         cmocka_unit_test(an_empty_file_in_front_of_a_damaged_one_is_not_believed),
         cmocka_unit_test(a_state_that_counts_impossible_items_is_not_believed),
         cmocka_unit_test(a_damaged_full_file_is_built_anew_when_a_query_meets_it),
