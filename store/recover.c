@@ -233,10 +233,14 @@ static int choose_start(struct recovery *r, struct err *e)
 
 /* ---- 2. cut ---- */
 
+/* What is cut below the place that the checkpoint names must be made again by the next recovery too, if this one
+ * does not get to its end: the checkpoint stops vouching for queues first. */
 static int cut_queues(struct recovery *r, struct err *e)
 {
     struct map_iter it = {0};
     int rc = 0;
+    if (r->st->log.file_n && r->start < start_by_checkpoint(r))
+        rc = checkpoint_save(r->st, r->st->checkpoint.physic_ts, 0, e);
     while (!rc && map_next(r->st->queues.map, &it))
         rc = queue_cut_phys(it.value, r->start, e);
     return rc;

@@ -383,6 +383,16 @@ static void a_queue_never_ends_before_where_it_had_been(void **state)
     assert_passed(&t);
 }
 
+/* A recovery that went further back than the checkpoint was cut off after it had cut the queues, and the next one
+ * began where the checkpoint said. */
+static void a_recovery_that_ends_half_way_leaves_no_gap(void **state)
+{
+    (void)state;
+    struct tally t = {.id = "R2"};
+    r2_run(&t, 106592097524035);
+    assert_passed(&t);
+}
+
 static void failing_allocations_lead_to_errors_and_no_leak(void **state)
 {
     (void)state;
@@ -420,6 +430,7 @@ int main(void)
         cmocka_unit_test(failing_calls_lead_to_no_false_acknowledgement),
         cmocka_unit_test(a_failed_store_goes_on_removing_what_is_expired),
         cmocka_unit_test(a_queue_never_ends_before_where_it_had_been),
+        cmocka_unit_test(a_recovery_that_ends_half_way_leaves_no_gap),
         cmocka_unit_test(failing_allocations_lead_to_errors_and_no_leak),
     };
     log_set_level((enum log_level)(LOG_ERROR + 1));
