@@ -88,8 +88,9 @@ logged() { # WHAT COMMAND...: its output goes to the log; the end of it when it 
 ours() { docker ps -a --filter "label=com.docker.compose.project=$PROJECT" --format "$1"; } # FORMAT
 
 find_containers() { # sets ID
-    local id name
-    while read -r id name; do ID[$name]=$id; done < <(ours '{{.ID}} {{.Label "com.docker.compose.service"}}')
+    local list id name
+    list=$(ours '{{.ID}} {{.Label "com.docker.compose.service"}}') && [ -n "$list" ] || die "docker lists no container of $PROJECT"
+    while read -r id name; do ID[$name]=$id; done <<<"$list"
 }
 
 # wait_container NAME FORMAT VALUE SECONDS

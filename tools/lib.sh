@@ -16,13 +16,13 @@ log_file() { # NAME: a log below build/
 
 # need_packages GROUP...: installs the missing packages of tools/packages.txt, naming them.
 need_packages() {
-    local group missing=()
+    local group wanted want missing=()
     for group in "$@"; do
-        local want
-        while read -r want; do
+        wanted=$(awk -v g="$group" '$1 == g { print $2 }' "$ROOT/tools/packages.txt") || die "cannot read tools/packages.txt"
+        for want in $wanted; do
             dpkg-query -W -f='${Status}' "$want" 2>/dev/null | grep -q 'install ok installed' ||
                 missing+=("$want")
-        done < <(awk -v g="$group" '$1 == g { print $2 }' "$ROOT/tools/packages.txt")
+        done
     done
     [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }

@@ -162,9 +162,10 @@ stack_start() { # NAME
 }
 
 start_service() { # SERVICE, or SERVICE@N
-    local options service=${1%@*} n=0 ready
+    local options=() said service=${1%@*} n=0 ready
     [ "$service" = "$1" ] || n=${1#*@}
-    mapfile -t options < <(service_options "$service")
+    said=$(service_options "$service") || die "no options for $service"
+    [ -z "$said" ] || mapfile -t options <<<"$said"
     SHOP_SIGN_KEY=$SIGN_KEY SHOP_DSN=$(role_dsn "shop_$service") launch "$1" "$S_BIN/shop-$service" \
         --listen "127.0.0.1:${PORT[$1]:-0}" --internal-listen "127.0.0.1:${PORT[$1-internal]:-0}" --instance "$n" \
         --namesrv "$NAMESRV" --mq-refresh-ms 2000 "${options[@]}"

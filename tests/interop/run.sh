@@ -228,8 +228,7 @@ probe_step() {
     if ((status != 0)); then
         printf '%s probe-%s: %s' "$(peer_label "$1")" "$2" "$(grep -m 1 '^FAIL' "$dir/stdout" ||
             why "$status" $PROBE_SECONDS "$dir")"
-    elif [[ $2 == consume ]] && ! cmp -s <(seq -f 'DATA %06.0f' 0 $((PROBE_COUNT - 1))) \
-        <(grep '^DATA' "$dir/stdout"); then
+    elif [[ $2 == consume && $(grep '^DATA' "$dir/stdout") != "$(seq -f 'DATA %06.0f' 0 $((PROBE_COUNT - 1)))" ]]; then
         printf 'not the numbers 0 to %d: see %s' $((PROBE_COUNT - 1)) "$dir/stdout"
     fi
 }
@@ -362,16 +361,10 @@ end_server() {
 
 # ---- the parts -----------------------------------------------------------------------------------
 
-foreign_peers() {
-    printf 'java/%s\n' "${JAVA_VERSIONS[@]}"
-    printf 'go/%s\nnode/%s\n' "$GO_VERSION" "$NODE_VERSION"
-}
-
 # clients_part : every client against the servers at NAMESRV, then each against another: a ring
 # through all languages, and our client against each.
 clients_part() {
-    local foreign previous peer pairs=()
-    mapfile -t foreign < <(foreign_peers)
+    local foreign=("${JAVA_VERSIONS[@]/#/java/}" "go/$GO_VERSION" "node/$NODE_VERSION") previous peer pairs=()
     run_scenarios "${foreign[@]}"
     previous=${foreign[-1]}
     for peer in "${foreign[@]}"; do
@@ -483,7 +476,8 @@ shop_database() {
 
 # shop_steps OUTPUT : the summary of the demonstration as results.
 shop_steps() {
-    local title seconds verdict n=0
+    local told title seconds verdict n=0
+    told=$(sed 's/\x1b\[[0-9;]*m//g' "$1") || return 1
     while read -r title; do
         [[ $title =~ ^(.*[^ ])\ +([0-9.]+)\ s\ +(held|FAILED|skipped)$ ]] || continue
         title=${BASH_REMATCH[1]} seconds=${BASH_REMATCH[2]} verdict=${BASH_REMATCH[3]}
@@ -491,7 +485,7 @@ shop_steps() {
         n=$((n + 1))
         result "$([[ $verdict == held ]] && printf ok || printf FAIL)" shop "step $n" \
             $((10#${seconds/./} * 10000)) "$title"
-    done < <(sed 's/\x1b\[[0-9;]*m//g' "$1")
+    done <<<"$told"
     ((n > 0))
 }
 

@@ -43,9 +43,10 @@ play_defects() { # D...
 
 # defect_row D: sets NAME, SHOWN_BY, MISTAKE
 defect_row() {
-    IFS=$'\t' read -r NAME SHOWN_BY MISTAKE < <(
-        sed -nE "s/^DEFECT\($1_[A-Z_0-9]*, \"([^\"]*)\", \"([^\"]*)\", \"([^\"]*)\"\)\$/\1\t\2\t\3/p" "$ROOT/apps/common/defects.def"
-    ) || die "defects.def has no row $1"
+    local row
+    row=$(sed -nE "s/^DEFECT\($1_[A-Z_0-9]*, \"([^\"]*)\", \"([^\"]*)\", \"([^\"]*)\"\)\$/\1\t\2\t\3/p" \
+        "$ROOT/apps/common/defects.def") && [ -n "$row" ] || die "defects.def has no row $1"
+    IFS=$'\t' read -r NAME SHOWN_BY MISTAKE <<<"$row"
 }
 
 play_defect() { # D
