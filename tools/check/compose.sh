@@ -3,7 +3,7 @@
 # misspelt one would silently be the default; here it is found, without Docker.
 # usage: tools/check/compose.sh BIN [TOP]   (BIN: folder of built programs; TOP: the source tree)
 # Every target is a stage of the Dockerfile and every stage that runs something is a target; every program that an
-# image takes is built; every SHOP_KEY is an option of the service that gets it, and none that is mandatory is
+# image takes is built, also where a build argument names it; every SHOP_KEY is an option of the service that gets it, and none that is mandatory is
 # missing; every file that is mounted exists; mqbroker knows every key of both its configurations.
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 bin=$(cd "$1" && pwd) || exit 1
@@ -14,6 +14,7 @@ my $bin = $ENV{BIN};
 my $dockerfile = "docker/Dockerfile";
 my @composes = ("docker-compose.yml", "docker/scenario/compose.yml");
 my (%stage, %runs, %target, %help);
+my (%prefix, %argument);    # of the programs that a build argument names; of the stage that needs it
 
 # ---- the images ----
 my $text = slurp($dockerfile);
@@ -22,8 +23,9 @@ for (split /\n/, $text) {
     $n++;
     if (/^FROM\s+\S+\s+AS\s+(\S+)/) { $current = $1; $stage{$1} = $n }
     $runs{$current} = $n if /^(CMD|ENTRYPOINT) /;
-    for my $program (m{/programs/(\w[\w-]*)}g) {
-        report($dockerfile, $n, $_, "no such program is built: $program") unless -x "$bin/$program";
+    while (m{/programs/(\w[\w-]*)(?:\$\{(\w+)\})?}g) {
+        if (defined $2) { ($prefix{$2}, $argument{$current}) = ($1, $2) }
+        elsif (!-x "$bin/$1") { report($dockerfile, $n, $_, "no such program is built: $1") }
     }
 }
 
@@ -41,6 +43,11 @@ for my $file (@composes) {
         if (/target:\s*(\w+)/) {
             $target{$1} = 1;
             report($file, $line, $_, "$dockerfile has no stage $1") unless $stage{$1};
+            my $needs = $argument{$1};
+            report($file, $line, $_, "stage $1 needs the argument $needs") if $needs && !/args:\s*\{$needs:/;
+        }
+        if (/args:\s*\{(\w+):\s*([\w-]+)\}/ && $prefix{$1}) {
+            report($file, $line, $_, "no such program is built: $prefix{$1}$2") unless -x "$bin/$prefix{$1}$2";
         }
         report($file, $line, $_, "no such file") if m{"\./([^:"]+):} && !-e $1;
     }

@@ -35,9 +35,9 @@ printf '#!/bin/sh\necho "  --listen   x"\necho "  --must     y (mandatory)"\n' >
 printf '#!/bin/sh\n' >bin/shopctl
 printf '#!/bin/sh\nexit 2\n' >bin/mqbroker
 chmod +x bin/*
-printf 'FROM base AS order\nCOPY --from=build /programs/shop-order /programs/shop-none /bin/\nCMD ["x"]\nFROM base AS orphan\nCMD ["x"]\n' \
+printf 'FROM base AS order\nCOPY --from=build /programs/shop-order /programs/shop-none /bin/\nCMD ["x"]\nFROM base AS orphan\nCMD ["x"]\nFROM base AS service\nCOPY --from=build /programs/shop-${SERVICE} /bin/\n' \
     >docker/Dockerfile
-printf 'x-all: &all\n  SHOP_LISTEN: 1\n  SHOP_LISTN: 1\nservices:\n  order:\n    build: {target: order}\n    environment: *all\n  stock:\n    build: {target: stok}\n' \
+printf 'x-all: &all\n  SHOP_LISTEN: 1\n  SHOP_LISTN: 1\nservices:\n  order:\n    build: {target: order}\n    environment: *all\n  stock:\n    build: {target: stok}\n  user:\n    build: {target: service, args: {SERVICE: user}}\n  paylog:\n    build: {target: service, args: {SERVISE: order}}\n' \
     >docker-compose.yml
 printf 'services:\n  order:\n    volumes: ["./docker/none.conf:/x"]\n' >docker/scenario/compose.yml
 
@@ -62,6 +62,7 @@ expect style base/late.c:5 base/noguard.h:1 base/noessay.c:1 tests/unit/slow_tes
 
 bin=$top/bin
 expect compose docker/Dockerfile:2 docker/Dockerfile:4 docker-compose.yml:1 docker-compose.yml:3 docker-compose.yml:9 \
+    docker-compose.yml:11 docker-compose.yml:13 \
     docker/scenario/compose.yml:3 docker/broker.conf:1 docker/scenario/broker.conf:1
 bin=
 
