@@ -31,6 +31,19 @@ member() { sed -nE "s/.*\"$1\": *\"?([^\",}]*)\"?.*/\1/p" <<<"$BODY" | head -1; 
 
 failpoint() { http POST "${URL[$1-internal]}/admin/failpoints" "{\"spec\":\"$2\"}"; } # SERVICE SPEC
 
+hits_of() { # FAILPOINT [SERVICE]: how often it has been hit. To be called in $(...): it asks by http
+    http GET "${URL[${2:-order}-internal]}/admin/failpoints"
+    grep -oE "\{[^{}]*\"name\":\"$1\"[^{}]*\}" <<<"$BODY" | sed -nE 's/.*"hits":([0-9]+).*/\1/p'
+}
+# until_hit FAILPOINT SERVICE COUNT SECONDS: until it has been hit more than COUNT times.
+until_hit() {
+    local end=$((SECONDS + $4 + ${PATIENCE_S:-0})) hits
+    until hits=$(hits_of "$1" "$2") && [ "${hits:-0}" -gt "$3" ]; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.02
+    done
+}
+
 # order_json USER ITEMS(goods:qty:price ...) WALLET [COUPON]: a request whose
 # amounts fit; sets REQUEST.
 order_json() {

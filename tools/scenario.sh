@@ -74,21 +74,21 @@ place() { # USER ITEMS WALLET [COUPON]: sets STATUS, BODY, ORDER
     ORDER=$(member order_id)
 }
 
-# place_behind FAILPOINT USER ITEMS WALLET [COUPON]: in the background; the order waits at the failpoint.
-# Returns once it does; ORDER is its id.
+# place_behind FAILPOINT USER ITEMS WALLET [COUPON]: in the background; the order waits at the failpoint of the
+# order service. Returns once it does; ORDER is its id.
 place_behind() {
-    failpoint order "$1*1"
+    local at=$1 before
     shift
+    before=$(hits_of "$at")
+    failpoint order "$at=pause*1"
     rm -f "$S_DIR/answer"
-    local before
-    before=$(sql "SELECT coalesce(max(order_id), 0) FROM ord.trade_order")
     (
         place "$@"
         printf '%s\n%s\n' "$STATUS" "$BODY" >"$S_DIR/answer.new"
         mv "$S_DIR/answer.new" "$S_DIR/answer"
     ) &
     customer=$!
-    until_sql 10 "SELECT max(order_id) > $before FROM ord.trade_order" || return 1
+    until_hit "$at" order "${before:-0}" 10 || tell "the order does not come to $at"
     ORDER=$(sql "SELECT max(order_id) FROM ord.trade_order")
 }
 answer_of_background() { # sets STATUS, BODY
@@ -153,43 +153,39 @@ paid_order() {
     expect "Ada has 269 points: one for each whole unit paid" is 269 "$(sql 'SELECT user_score FROM usr.trade_user WHERE user_id = 1')"
 }
 
+# overtaken FAILPOINT CODE USER FIRST HELD WINS ITEMS WALLET [COUPON]: USER's order waits at the failpoint while FIRST
+# orders the same; what one of them can have is gone then, and USER is told so. HELD and WINS tell it, with ORDER
+# for the id.
+overtaken() {
+    local at=$1 code=$2 user=$3 first=$4 held=$5 wins=$6 loser
+    shift 6
+    place_behind "$at" "$user" "$@"
+    loser=$ORDER
+    tell "${held/ORDER/$loser}"
+    place "$first" "$@"
+    expect "${wins/ORDER/$ORDER} (HTTP $STATUS)" is "$STATUS" 201
+    failpoint order "$at=off"
+    answer_of_background
+    expect "whoever was late is told: HTTP $STATUS, code $(member code), $(member message)" is "$STATUS $(member code)" "409 $code"
+    compensated "$loser"
+}
+
 refused_by_stock() {
     step "Refused by stock: two orders for the last poster"
-    place_behind 'order.stock.before=pause' 1 1003:1:8800 0
-    local loser=$ORDER
-    tell "Ada's order $loser has seen one poster left and is held just before it takes it"
-    place 3 1003:1:8800 0
-    expect "Edsger's order $ORDER is faster and gets it (HTTP $STATUS)" is "$STATUS" 201
-    failpoint order 'order.stock.before=off'
-    answer_of_background
-    expect "Ada is told: HTTP $STATUS, code $(member code), $(member message)" is "$STATUS $(member code)" "409 20003"
-    compensated "$loser"
+    overtaken order.stock.before 20003 1 3 "Ada's order ORDER has seen one poster left and is held just before it takes it" \
+        "Edsger's order ORDER is faster and gets it" 1003:1:8800 0
 }
 
 refused_by_coupon() {
     step "Refused by coupon: the same coupon twice, after the stock was deducted"
-    place_behind 'order.coupon.before=pause' 2 1002:2:4500 0 502
-    local loser=$ORDER
-    tell "Grace's order $loser has its lamps and is held just before it uses coupon 502"
-    place 2 1002:2:4500 0 502
-    expect "her other order $ORDER uses the coupon first (HTTP $STATUS)" is "$STATUS" 201
-    failpoint order 'order.coupon.before=off'
-    answer_of_background
-    expect "she is told: HTTP $STATUS, code $(member code), $(member message)" is "$STATUS $(member code)" "409 40003"
-    compensated "$loser"
+    overtaken order.coupon.before 40003 2 2 "Grace's order ORDER has its lamps and is held just before it uses coupon 502" \
+        "her other order ORDER uses the coupon first" 1002:2:4500 0 502
 }
 
 refused_by_wallet() {
     step "Refused by wallet: the same 50.00 twice, after the stock was deducted"
-    place_behind 'order.wallet.before=pause' 2 1004:5:990 5000
-    local loser=$ORDER
-    tell "Grace's order $loser has its notebooks and is held just before it charges her wallet"
-    place 2 1004:5:990 5000
-    expect "her other order $ORDER charges it first (HTTP $STATUS)" is "$STATUS" 201
-    failpoint order 'order.wallet.before=off'
-    answer_of_background
-    expect "she is told: HTTP $STATUS, code $(member code), $(member message)" is "$STATUS $(member code)" "409 30003"
-    compensated "$loser"
+    overtaken order.wallet.before 30003 2 2 "Grace's order ORDER has its notebooks and is held just before it charges her wallet" \
+        "her other order ORDER charges it first" 1004:5:990 5000
 }
 
 too_late() {
@@ -272,7 +268,7 @@ the_deadline_passes() {
 
 order_service_killed() {
     step "kill -9 of the order service after the first deduction"
-    place_behind 'order.stock.after=pause' 1 1002:3:4500 2000
+    place_behind order.stock.after 1 1002:3:4500 2000
     local victim=$ORDER
     until_sql 10 "SELECT count(*) = 1 FROM stk.trade_goods_number_log WHERE order_id = $victim"
     tell "order $victim has taken three lamps; now kill -9 of $(describe order)"
@@ -287,7 +283,7 @@ order_service_killed() {
 
 broker_killed() {
     step "kill -9 of the broker in the middle of an order"
-    place_behind 'order.wallet.before=pause' 1 "1001:1:19900 1004:3:990" 3000
+    place_behind order.wallet.before 1 "1001:1:19900 1004:3:990" 3000
     local order=$ORDER
     until_sql 10 "SELECT count(*) = 2 FROM stk.trade_goods_number_log WHERE order_id = $order"
     tell "order $order has its goods, its wallet is next; now kill -9 of $(describe mqbroker)"

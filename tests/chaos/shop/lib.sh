@@ -91,18 +91,6 @@ hold_order() {
     CUSTOMER[$1]=$!
     until_hit "$1" "${2:-order}" "$before" 6 || bad "hold_at_$1" "the order never came there"
 }
-# until_hit FAILPOINT SERVICE COUNT SECONDS: until it has been hit more than COUNT times.
-until_hit() {
-    local end=$((SECONDS + $4)) hits
-    until hits=$(hits_of "$1" "$2") && [ "${hits:-0}" -gt "$3" ]; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.02
-    done
-}
-hits_of() { # FAILPOINT [SERVICE]
-    http GET "${URL[${2:-order}-internal]}/admin/failpoints"
-    grep -oE "\{[^{}]*\"name\":\"$1\"[^{}]*\}" <<<"$BODY" | sed -nE 's/.*"hits":([0-9]+).*/\1/p'
-}
 release_order() {
     failpoint "${2:-order}" "$1=off"
     wait "${CUSTOMER[$1]}"
@@ -141,7 +129,7 @@ all_there() {
 }
 
 finish_cases() { # SECONDS
-    local i end=$((SECONDS + $1)) orders
+    local i end=$((SECONDS + $1))
     reached=()
     until all_there; do
         [ "$SECONDS" -lt "$end" ] || break
