@@ -120,7 +120,7 @@ SELECT 'the payer paid, but the provider has nothing: ' || subject, NULL
   FROM told LEFT JOIN tp.charge ON out_trade_no = subject::bigint WHERE what = 'pay' AND told.status = 200 AND charge.status IS DISTINCT FROM 'CAPTURED'
 UNION ALL
 SELECT 'the provider was told SUCCESS, but the payment is not paid: ' || out_trade_no, NULL
-  FROM tp.notify LEFT JOIN pay.trade_pay ON pay_id = out_trade_no WHERE delivered_at IS NOT NULL AND is_paid NOT IN (2, 4, 5, 6);
+  FROM tp.notify LEFT JOIN pay.trade_pay ON pay_id = out_trade_no WHERE delivered_at IS NOT NULL AND coalesce(is_paid, 0) NOT IN (2, 4, 5, 6);
 SQL
 }
 
