@@ -172,16 +172,9 @@ static void a_try_past_its_deadline_is_refused_by_the_database_clock(void **stat
 
 /* ---- decision rows (P2) ---- */
 
-static const struct envelope PAID = {.event = EVENT_paid,
-                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
-                                     .order_id = 100,
-                                     .pay_id = 900,
-                                     .user_id = 1,
-                                     .amount = 500};
-
 static int local_body(struct db_conn *c, void *arg)
 {
-    return decision_commit(c, "txn-1", &PAID, arg);
+    return decision_commit(c, "txn-1", &shop_paid, arg);
 }
 
 static void the_check_commits_what_the_local_transaction_decided(void **state)
@@ -191,8 +184,8 @@ static void the_check_commits_what_the_local_transaction_decided(void **state)
     struct app_error e;
     assert_app_ok(db_tx(stk, local_body, &won, &e), &e);
     assert_true(won);
-    assert_int_equal(decision_check(stk, "txn-1", &PAID), MQ_COMMIT);
-    assert_int_equal(decision_check(stk, "txn-1", &PAID), MQ_COMMIT);
+    assert_int_equal(decision_check(stk, "txn-1", &shop_paid), MQ_COMMIT);
+    assert_int_equal(decision_check(stk, "txn-1", &shop_paid), MQ_COMMIT);
 }
 
 static void a_check_that_comes_first_rolls_back_and_the_late_local_transaction_loses(void **state)
@@ -200,7 +193,7 @@ static void a_check_that_comes_first_rolls_back_and_the_late_local_transaction_l
     (void)state;
     bool won = true;
     struct app_error e;
-    assert_int_equal(decision_check(stk, "txn-1", &PAID), MQ_ROLLBACK);
+    assert_int_equal(decision_check(stk, "txn-1", &shop_paid), MQ_ROLLBACK);
     assert_app_ok(db_tx(stk, local_body, &won, &e), &e);
     assert_false(won);
 }
@@ -219,10 +212,10 @@ static void a_check_that_cannot_wait_for_an_open_local_transaction_stays_unknown
                   &e);
     assert_app_ok(db_acquire(stk, &c, &e), &e);
     assert_app_ok(db_script(c, "BEGIN", 0, NULL), &e);
-    assert_app_ok(decision_commit(c, "txn-1", &PAID, &won), &e);
-    assert_int_equal(decision_check(fast, "txn-1", &PAID), MQ_UNKNOWN);
+    assert_app_ok(decision_commit(c, "txn-1", &shop_paid, &won), &e);
+    assert_int_equal(decision_check(fast, "txn-1", &shop_paid), MQ_UNKNOWN);
     assert_app_ok(db_script(c, "COMMIT", 0, NULL), &e);
-    assert_int_equal(decision_check(fast, "txn-1", &PAID), MQ_COMMIT);
+    assert_int_equal(decision_check(fast, "txn-1", &shop_paid), MQ_COMMIT);
     db_release(stk, c);
     db_close(fast);
 }

@@ -6,23 +6,8 @@
 
 #include "tests/support/shop/shop.h"
 
-static struct shop_db the_db;
-static struct db *db;
-static struct tape tape;
-static struct mq *mq;
+static struct shop_rig rig;
 static struct stamps stamps;
-
-static const struct envelope PAID = {.event = EVENT_paid,
-                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
-                                     .order_id = 100,
-                                     .pay_id = 900,
-                                     .user_id = 1,
-                                     .amount = 500};
-static const struct envelope REFUNDED = {.event = EVENT_refunded,
-                                         .has = ENV_PAY | ENV_AMOUNT,
-                                         .order_id = 100,
-                                         .pay_id = 900,
-                                         .amount = 500};
 
 static void apply_schema(void)
 {
@@ -34,82 +19,78 @@ static void apply_schema(void)
     assert_non_null(f);
     const size_t n = fread(sql, 1, sizeof sql - 1, f);
     fclose(f);
+    assert_in_range(n, 1, sizeof sql - 2); /* all of it */
     sql[n] = '\0';
-    shop_sql(&the_db, sql);
+    shop_sql(&rig.the_db, sql);
 }
 
 static int setup(void **state)
 {
     (void)state;
-    shop_db_create(&the_db);
+    shop_rig_start(&rig, "stamps", "shop_owner", "stamps");
     apply_schema();
-    db = shop_db_as(&the_db, "shop_owner", "stamps");
-    tape_init(&tape);
-    mq = tape_mq(&tape, "stamps");
-    stamps_init(&stamps, db, mq, NULL);
+    stamps_init(&stamps, rig.db, rig.mq, NULL);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    mq_close(mq);
-    db_close(db);
-    shop_db_drop(&the_db);
+    shop_rig_stop(&rig);
     return 0;
 }
 
 static int64_t on_the_card(void)
 {
-    return shop_number(&the_db, "SELECT coalesce(sum(stamps), 0)::bigint FROM stamps.card");
+    return shop_number(&rig.the_db, "SELECT coalesce(sum(stamps), 0)::bigint FROM stamps.card");
 }
 
 static void every_delivery_is_answered_and_one_has_an_effect(void **state)
 {
     (void)state;
     for (int i = 0; i < 5; i++)
-        assert_int_equal(tape_deliver(&stamps.inbox, &PAID), INBOX_SUCCESS);
+        assert_int_equal(tape_deliver(&stamps.inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(on_the_card(), 1);
-    assert_int_equal(tape.n, 5);
+    assert_int_equal(rig.tape.n, 5);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(tape.sent[i].v.event, EVENT_paid_ack);
+        assert_int_equal(rig.tape.sent[i].v.event, EVENT_paid_ack);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(tape_deliver(&stamps.inbox, &REFUNDED), INBOX_SUCCESS);
+        assert_int_equal(tape_deliver(&stamps.inbox, &shop_refunded), INBOX_SUCCESS);
     assert_int_equal(on_the_card(), 0);
-    assert_int_equal(tape.n, 10);
-    assert_int_equal(tape.sent[9].v.event, EVENT_refund_ack);
+    assert_int_equal(rig.tape.n, 10);
+    assert_int_equal(rig.tape.sent[9].v.event, EVENT_refund_ack);
 }
 
 static void a_refund_that_overtakes_its_payment_leaves_no_stamp(void **state)
 {
     (void)state;
-    assert_int_equal(tape_deliver(&stamps.inbox, &REFUNDED), INBOX_SUCCESS);
-    assert_int_equal(tape_deliver(&stamps.inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&stamps.inbox, &shop_refunded), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&stamps.inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(on_the_card(), 0);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM stamps.stamp_log"), 0);
-    assert_int_equal(tape.n, 2);
+    assert_int_equal(shop_number(&rig.the_db, "SELECT count(*) FROM stamps.stamp_log"), 0);
+    assert_int_equal(rig.tape.n, 2);
 }
 
 static void a_lost_answer_is_repeated_by_the_redelivery(void **state)
 {
     (void)state;
-    tape.fail_next = 1;
-    assert_int_equal(tape_deliver(&stamps.inbox, &PAID), INBOX_LATER);
+    rig.tape.fail_next = 1;
+    assert_int_equal(tape_deliver(&stamps.inbox, &shop_paid), INBOX_LATER);
     assert_int_equal(on_the_card(), 1);
-    assert_int_equal(tape.n, 0);
-    assert_int_equal(tape_deliver(&stamps.inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(rig.tape.n, 0);
+    assert_int_equal(tape_deliver(&stamps.inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(on_the_card(), 1);
-    assert_int_equal(tape.n, 1);
+    assert_int_equal(rig.tape.n, 1);
 }
 
 static void a_replay_older_than_the_kits_rows_meets_the_ledger(void **state)
 {
     (void)state;
-    assert_int_equal(tape_deliver(&stamps.inbox, &PAID), INBOX_SUCCESS);
-    shop_sql(&the_db, "DELETE FROM stamps.mq_consumer_log; DELETE FROM stamps.tx_barrier");
-    assert_int_equal(tape_deliver(&stamps.inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&stamps.inbox, &shop_paid), INBOX_SUCCESS);
+    shop_sql(&rig.the_db, "DELETE FROM stamps.mq_consumer_log; DELETE FROM stamps.tx_barrier");
+    assert_int_equal(tape_deliver(&stamps.inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(on_the_card(), 1);
-    assert_int_equal(tape.n, 2);
+    assert_int_equal(rig.tape.n, 2);
 }
 
 int main(void)

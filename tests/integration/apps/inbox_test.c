@@ -8,10 +8,7 @@
 
 #include "apps/common/failpoint.h"
 
-static struct shop_db the_db;
-static struct db *plog;
-static struct tape tape;
-static struct mq *mq;
+static struct shop_rig rig;
 
 struct service {
     _Atomic int effects, emissions;
@@ -44,29 +41,20 @@ static int emit(const struct inbox_msg *m, const char *outcome, void *arg, struc
                                  .order_id = m->v->order_id,
                                  .pay_id = m->v->pay_id,
                                  .branch = BRANCH_LOG};
-    return mq_publish(mq, &ack, m->traceparent, e);
+    return mq_publish(rig.mq, &ack, m->traceparent, e);
 }
 
 static struct service service;
 static struct inbox inbox;
-static const struct envelope PAID = {.event = EVENT_paid,
-                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
-                                     .order_id = 100,
-                                     .pay_id = 900,
-                                     .user_id = 1,
-                                     .amount = 500};
 
 static int setup(void **state)
 {
     (void)state;
-    shop_db_create(&the_db);
-    plog = shop_db_as(&the_db, "shop_paylog", "plog");
-    tape_init(&tape);
-    mq = tape_mq(&tape, "paylog");
+    shop_rig_start(&rig, "paylog", "shop_paylog", "plog");
     memset(&service, 0, sizeof service);
     inbox = (struct inbox){.group = GROUP_LOG_PAY,
                            .topic = TOPIC_PAY,
-                           .db = plog,
+                           .db = rig.db,
                            .arg = &service,
                            .handlers = {{.event = EVENT_paid, .effect = effect, .emit = emit}}};
     return 0;
@@ -75,68 +63,65 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    app_failpoint_disarm_all();
-    mq_close(mq);
-    db_close(plog);
-    shop_db_drop(&the_db);
+    shop_rig_stop(&rig);
     return 0;
 }
 
 static int64_t rows(void)
 {
-    return shop_number(&the_db, "SELECT count(*) FROM plog.pay_log");
+    return shop_number(&rig.the_db, "SELECT count(*) FROM plog.pay_log");
 }
 
 static int64_t inbox_rows(void)
 {
-    return shop_number(&the_db, "SELECT count(*) FROM plog.mq_consumer_log");
+    return shop_number(&rig.the_db, "SELECT count(*) FROM plog.mq_consumer_log");
 }
 
 static void a_redelivery_skips_the_effect_and_repeats_the_emission(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++)
-        assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_SUCCESS);
+        assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(service.effects, 1);
     assert_int_equal(rows(), 1);
-    assert_int_equal(tape.n, 3);
-    assert_string_equal(tape.sent[2].tag, "paid_ack");
-    assert_string_equal(tape.sent[2].key, "900:log");
+    assert_int_equal(rig.tape.n, 3);
+    assert_string_equal(rig.tape.sent[2].tag, "paid_ack");
+    assert_string_equal(rig.tape.sent[2].key, "900:log");
     assert_string_equal(service.last_outcome, "written");
 }
 
 static void an_emission_that_fails_is_repeated_by_the_redelivery(void **state)
 {
     (void)state;
-    tape.fail_next = 1;
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_LATER);
-    assert_int_equal(tape.n, 0);
+    rig.tape.fail_next = 1;
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_LATER);
+    assert_int_equal(rig.tape.n, 0);
     assert_int_equal(rows(), 1);
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(service.effects, 1);
-    assert_int_equal(tape.n, 1);
+    assert_int_equal(rig.tape.n, 1);
 }
 
 static void an_unknown_commit_is_delivered_again_and_then_a_duplicate(void **state)
 {
     (void)state;
     assert_app_ok(app_failpoint_arm("db.commit.cut=error*1", NULL), NULL);
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_LATER);
-    assert_int_equal(tape.n, 0); /* nothing is emitted before the commit is certain */
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_LATER);
+    assert_int_equal(rig.tape.n, 0); /* nothing is emitted before the commit is certain */
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(rows(), 1);
-    assert_int_equal(tape.n, 1);
+    assert_int_equal(rig.tape.n, 1);
 }
 
 static void later_leaves_no_row_behind(void **state)
 {
     (void)state;
     service.effect_returns = APP_E_LATER;
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_LATER);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_LATER);
     assert_int_equal(rows() + inbox_rows(), 0);
     assert_int_equal(service.emissions, 0);
     service.effect_returns = APP_OK;
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(rows(), 1);
 }
 
@@ -144,11 +129,11 @@ static void not_yet_leaves_no_row_behind_but_emits_and_acknowledges(void **state
 {
     (void)state;
     service.effect_returns = APP_E_NOT_YET;
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(rows() + inbox_rows(), 0);
     assert_string_equal(service.last_outcome, "early");
     service.effect_returns = APP_OK;
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(rows(), 1);
 }
 
@@ -156,7 +141,7 @@ static void an_effect_that_can_never_succeed_goes_to_the_dead_letters(void **sta
 {
     (void)state;
     service.effect_returns = APP_E_INVALID;
-    assert_int_equal(tape_deliver(&inbox, &PAID), INBOX_DEAD);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_DEAD);
     assert_int_equal(rows() + inbox_rows(), 0);
 }
 
@@ -193,7 +178,7 @@ static void what_cannot_be_read_is_dead_at_once_and_its_neighbours_live(void **s
 
 static void *deliver_thread(void *arg)
 {
-    *(enum inbox_result *)arg = tape_deliver(&inbox, &PAID);
+    *(enum inbox_result *)arg = tape_deliver(&inbox, &shop_paid);
     return NULL;
 }
 
@@ -219,13 +204,13 @@ static void every_place_of_a_crash_ends_in_one_effect_and_an_emission(void **sta
     static const char *const places[] = {"inbox.before_tx=error*1", "inbox.after_tx=error*1",
                                          "inbox.before_ack=error*1"};
     for (size_t i = 0; i < 3; i++) {
-        struct envelope v = PAID;
+        struct envelope v = shop_paid;
         v.pay_id = 1000 + (int64_t)i;
         assert_app_ok(app_failpoint_arm(places[i], NULL), NULL);
         assert_int_equal(tape_deliver(&inbox, &v), INBOX_LATER);
         assert_int_equal(tape_deliver(&inbox, &v), INBOX_SUCCESS);
         assert_int_equal(rows(), (int64_t)i + 1);
-        assert_true(tape.n > (int)i);
+        assert_true(rig.tape.n > (int)i);
     }
 }
 

@@ -3,41 +3,21 @@
 
 #include "tests/support/shop/shop.h"
 
-static struct shop_db the_db;
-static struct db *db;
-static struct tape tape;
-static struct mq *mq;
+static struct shop_rig rig;
 static struct paylog paylog;
-
-static const struct envelope PAID = {.event = EVENT_paid,
-                                     .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
-                                     .order_id = 100,
-                                     .pay_id = 900,
-                                     .user_id = 1,
-                                     .amount = 500};
-static const struct envelope REFUNDED = {.event = EVENT_refunded,
-                                         .has = ENV_PAY | ENV_AMOUNT,
-                                         .order_id = 100,
-                                         .pay_id = 900,
-                                         .amount = 500};
 
 static int setup(void **state)
 {
     (void)state;
-    shop_db_create(&the_db);
-    db = shop_db_as(&the_db, "shop_paylog", "plog");
-    tape_init(&tape);
-    mq = tape_mq(&tape, "paylog");
-    paylog_init(&paylog, db, mq, NULL);
+    shop_rig_start(&rig, "paylog", "shop_paylog", "plog");
+    paylog_init(&paylog, rig.db, rig.mq, NULL);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    mq_close(mq);
-    db_close(db);
-    shop_db_drop(&the_db);
+    shop_rig_stop(&rig);
     return 0;
 }
 
@@ -45,46 +25,46 @@ static void a_duplicate_leaves_one_row_and_is_acknowledged_again(void **state)
 {
     (void)state;
     for (int i = 0; i < 5; i++)
-        assert_int_equal(tape_deliver(&paylog.inbox, &PAID), INBOX_SUCCESS);
+        assert_int_equal(tape_deliver(&paylog.inbox, &shop_paid), INBOX_SUCCESS);
     assert_int_equal(
         shop_number(
-            &the_db,
+            &rig.the_db,
             "SELECT count(*) FROM plog.pay_log WHERE pay_id = 900 AND event = 'paid' AND amount = 500"),
         1);
-    assert_int_equal(tape.n, 5);
+    assert_int_equal(rig.tape.n, 5);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(tape.sent[i].v.event, EVENT_paid_ack);
-        assert_int_equal(tape.sent[i].v.branch, BRANCH_LOG);
+        assert_int_equal(rig.tape.sent[i].v.event, EVENT_paid_ack);
+        assert_int_equal(rig.tape.sent[i].v.branch, BRANCH_LOG);
     }
 }
 
 static void a_replay_after_the_inbox_was_purged_leaves_one_row(void **state)
 {
     (void)state;
-    assert_int_equal(tape_deliver(&paylog.inbox, &PAID), INBOX_SUCCESS);
-    shop_sql(&the_db, "DELETE FROM plog.mq_consumer_log");
-    assert_int_equal(tape_deliver(&paylog.inbox, &PAID), INBOX_SUCCESS);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM plog.pay_log"), 1);
+    assert_int_equal(tape_deliver(&paylog.inbox, &shop_paid), INBOX_SUCCESS);
+    shop_sql(&rig.the_db, "DELETE FROM plog.mq_consumer_log");
+    assert_int_equal(tape_deliver(&paylog.inbox, &shop_paid), INBOX_SUCCESS);
+    assert_int_equal(shop_number(&rig.the_db, "SELECT count(*) FROM plog.pay_log"), 1);
 }
 
 static void a_refund_may_come_before_its_payment(void **state)
 {
     (void)state;
-    assert_int_equal(tape_deliver(&paylog.inbox, &REFUNDED), INBOX_SUCCESS);
-    assert_int_equal(tape_deliver(&paylog.inbox, &PAID), INBOX_SUCCESS);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM plog.pay_log"), 2);
-    assert_int_equal(tape.sent[0].v.event, EVENT_refund_ack);
-    assert_int_equal(tape.sent[1].v.event, EVENT_paid_ack);
+    assert_int_equal(tape_deliver(&paylog.inbox, &shop_refunded), INBOX_SUCCESS);
+    assert_int_equal(tape_deliver(&paylog.inbox, &shop_paid), INBOX_SUCCESS);
+    assert_int_equal(shop_number(&rig.the_db, "SELECT count(*) FROM plog.pay_log"), 2);
+    assert_int_equal(rig.tape.sent[0].v.event, EVENT_refund_ack);
+    assert_int_equal(rig.tape.sent[1].v.event, EVENT_paid_ack);
 }
 
 static void a_failed_acknowledgement_brings_the_message_back(void **state)
 {
     (void)state;
-    tape.fail_next = 1;
-    assert_int_equal(tape_deliver(&paylog.inbox, &PAID), INBOX_LATER);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM plog.pay_log"), 1);
-    assert_int_equal(tape_deliver(&paylog.inbox, &PAID), INBOX_SUCCESS);
-    assert_int_equal(shop_number(&the_db, "SELECT count(*) FROM plog.pay_log"), 1);
+    rig.tape.fail_next = 1;
+    assert_int_equal(tape_deliver(&paylog.inbox, &shop_paid), INBOX_LATER);
+    assert_int_equal(shop_number(&rig.the_db, "SELECT count(*) FROM plog.pay_log"), 1);
+    assert_int_equal(tape_deliver(&paylog.inbox, &shop_paid), INBOX_SUCCESS);
+    assert_int_equal(shop_number(&rig.the_db, "SELECT count(*) FROM plog.pay_log"), 1);
 }
 
 int main(void)

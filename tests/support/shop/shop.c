@@ -300,6 +300,36 @@ enum inbox_result tape_deliver(const struct inbox *in, const struct envelope *v)
     return r;
 }
 
+/* ---- one service ---- */
+
+const struct envelope shop_paid = {.event = EVENT_paid,
+                                   .has = ENV_PAY | ENV_USER | ENV_AMOUNT,
+                                   .order_id = 100,
+                                   .pay_id = 900,
+                                   .user_id = 1,
+                                   .amount = 500};
+const struct envelope shop_refunded = {.event = EVENT_refunded,
+                                       .has = ENV_PAY | ENV_AMOUNT,
+                                       .order_id = 100,
+                                       .pay_id = 900,
+                                       .amount = 500};
+
+void shop_rig_start(struct shop_rig *r, const char *service, const char *role, const char *schema)
+{
+    shop_db_create(&r->the_db);
+    r->db = shop_db_as(&r->the_db, role, schema);
+    tape_init(&r->tape);
+    r->mq = tape_mq(&r->tape, service);
+}
+
+void shop_rig_stop(struct shop_rig *r)
+{
+    app_failpoint_disarm_all();
+    mq_close(r->mq);
+    db_close(r->db);
+    shop_db_drop(&r->the_db);
+}
+
 /* ---- HTTP ---- */
 
 struct http_server *shop_serve(const struct http_route *routes, void *arg)

@@ -65,6 +65,19 @@ int tape_count(const struct tape *t, char kind);
 /* Delivers an envelope to an inbox as the broker would; msg_id differs each time. */
 enum inbox_result tape_deliver(const struct inbox *in, const struct envelope *v);
 
+/* What tests of payTopic's consumers deliver: payment 900 of order 100 by user 1, and its refund. */
+extern const struct envelope shop_paid, shop_refunded;
+
+/* One service under test: its pool on a database of its own, and a tape instead of the broker. */
+struct shop_rig {
+    struct shop_db the_db;
+    struct db *db;
+    struct tape tape;
+    struct mq *mq;
+};
+void shop_rig_start(struct shop_rig *r, const char *service, const char *role, const char *schema);
+void shop_rig_stop(struct shop_rig *r); /* also disarms every failpoint */
+
 /* POST (body) or GET (NULL) to a server in this process. The JSON answer is parsed into *a. */
 void shop_call(const struct http_server *s, const char *method, const char *path, const char *body,
                struct http_answer *a);
