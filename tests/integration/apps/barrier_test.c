@@ -56,6 +56,12 @@ static enum barrier_cancel do_cancel(void)
     return r;
 }
 
+static int64_t settled(void)
+{
+    return shop_number(
+        &the_db, "SELECT count(*) FROM stk.tx_barrier WHERE op = 'T' AND settled_at IS NOT NULL");
+}
+
 static void the_first_try_runs_and_the_second_is_a_duplicate(void **state)
 {
     (void)state;
@@ -67,14 +73,11 @@ static void a_cancel_undoes_a_committed_try_once(void **state)
 {
     (void)state;
     assert_int_equal(do_try(), BARRIER_RUN);
+    assert_int_equal(settled(), 0);
     assert_int_equal(do_cancel(), BARRIER_UNDO);
+    assert_int_equal(settled(), 1);
     assert_int_equal(do_cancel(), BARRIER_DONE);
     assert_int_equal(do_try(), BARRIER_DUPLICATE);
-    assert_int_equal(
-        shop_number(
-            &the_db,
-            "SELECT count(*) FROM stk.tx_barrier WHERE op = 'T' AND settled_at IS NOT NULL"),
-        1);
 }
 
 static void a_cancel_without_a_try_is_empty_and_refuses_the_try_that_hangs_behind(void **state)
@@ -170,6 +173,50 @@ static void a_try_past_its_deadline_is_refused_by_the_database_clock(void **stat
     assert_int_equal(e.code, CODE_TRY_EXPIRED);
 }
 
+/* ---- many keys in one go ---- */
+
+enum { MANY = 4 };
+static const int64_t many_keys[MANY] = {98, 99, 100, 101};
+struct many {
+    enum barrier_try out[MANY];
+    bool withdraw;
+};
+
+static int many_body(struct db_conn *c, void *arg)
+{
+    struct many *m = arg;
+    const int rc = barrier_try_many(c, many_keys, MANY, BRANCH_STOCK, m->out);
+    return rc || !m->withdraw ? rc : barrier_withdraw(c, many_keys, MANY, BRANCH_STOCK);
+}
+
+static void assert_many(enum barrier_try of_100, enum barrier_try others)
+{
+    struct app_error e;
+    struct many m = {.withdraw = false};
+    assert_app_ok(db_tx(stk, many_body, &m, &e), &e);
+    for (size_t i = 0; i < MANY; i++)
+        assert_int_equal(m.out[i], many_keys[i] == 100 ? of_100 : others);
+}
+
+static void of_many_tries_each_meets_what_was_before_it(void **state)
+{
+    (void)state;
+    assert_int_equal(do_try(), BARRIER_RUN);
+    assert_many(BARRIER_DUPLICATE, BARRIER_RUN);
+    assert_many(BARRIER_DUPLICATE, BARRIER_DUPLICATE);
+}
+
+static void tries_that_are_withdrawn_may_come_again_but_not_past_a_tombstone(void **state)
+{
+    (void)state;
+    struct app_error e;
+    struct many m = {.withdraw = true};
+    assert_int_equal(do_cancel(), BARRIER_EMPTY);
+    assert_app_ok(db_tx(stk, many_body, &m, &e), &e);
+    assert_int_equal(m.out[2], BARRIER_REFUSED);
+    assert_many(BARRIER_REFUSED, BARRIER_RUN);
+}
+
 /* ---- decision rows (P2) ---- */
 
 static int local_body(struct db_conn *c, void *arg)
@@ -231,6 +278,8 @@ int main(void)
         T(a_cancel_waits_for_an_uncommitted_try_and_undoes_it),
         T(a_cancel_waits_for_an_uncommitted_try_and_tombstones_it_when_it_rolled_back),
         T(a_try_past_its_deadline_is_refused_by_the_database_clock),
+        T(of_many_tries_each_meets_what_was_before_it),
+        T(tries_that_are_withdrawn_may_come_again_but_not_past_a_tombstone),
         T(the_check_commits_what_the_local_transaction_decided),
         T(a_check_that_comes_first_rolls_back_and_the_late_local_transaction_loses),
         T(a_check_that_cannot_wait_for_an_open_local_transaction_stays_unknown),

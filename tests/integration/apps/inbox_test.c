@@ -214,6 +214,18 @@ static void every_place_of_a_crash_ends_in_one_effect_and_an_emission(void **sta
     }
 }
 
+static void a_failpoint_of_an_event_meets_only_that_event(void **state)
+{
+    (void)state;
+    shop_arm("inbox.order_cancel=error;inbox.refunded=error");
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
+    shop_arm("inbox.paid=error*1");
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_LATER);
+    assert_int_equal(rig.tape.n, 1);
+    assert_int_equal(tape_deliver(&inbox, &shop_paid), INBOX_SUCCESS);
+    assert_int_equal(service.effects, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -227,6 +239,7 @@ int main(void)
         T(what_cannot_be_read_is_dead_at_once_and_its_neighbours_live),
         T(concurrent_deliveries_of_one_message_have_one_effect),
         T(every_place_of_a_crash_ends_in_one_effect_and_an_emission),
+        T(a_failpoint_of_an_event_meets_only_that_event),
     };
     return cmocka_run_group_tests(tests, shop_cluster_start, shop_cluster_stop);
 }

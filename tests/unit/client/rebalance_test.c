@@ -153,6 +153,7 @@ static void a_created_topic_is_routed_when_the_call_returns(void **state)
     assert_int_equal(hp_create_topic(c, "C", "made", 3, 10000, &err), 0);
     assert_int_equal(fake_seen(f, FAKE_ALL, RC_UPDATE_AND_CREATE_TOPIC), 2);
     assert_field(f, 0, RC_UPDATE_AND_CREATE_TOPIC, 0, "readQueueNums", "3");
+    assert_field(f, 0, RC_UPDATE_AND_CREATE_TOPIC, 0, "writeQueueNums", "3");
     assert_field(f, 0, RC_UPDATE_AND_CREATE_TOPIC, 0, "perm", "6");
     assert_int_equal(send_text(p, "made", "x", NULL, &err), 0);
 
@@ -160,6 +161,7 @@ static void a_created_topic_is_routed_when_the_call_returns(void **state)
     assert_contains(err.text, "nowhere");
     assert_int_equal(hp_create_topic(c, "C", "a b", 3, 10000, &err), HP_E_INVALID);
     assert_int_equal(hp_create_topic(c, "C", "made", 0, 10000, &err), HP_E_INVALID);
+    assert_int_equal(hp_create_topic(c, "C", "made", 65536, 10000, &err), HP_E_INVALID);
     assert_int_equal(hp_create_topic(c, "C", "made", 1, 0, &err), HP_E_INVALID);
     assert_int_equal(hp_create_topic(c, NULL, "made", 1, 1, &err), HP_E_INVALID);
     fake_script(f, 1, RC_UPDATE_AND_CREATE_TOPIC, FAKE_ANSWER, RESP_NO_PERMISSION, 1);
@@ -168,6 +170,46 @@ static void a_created_topic_is_routed_when_the_call_returns(void **state)
     fake_script(f, 1, RC_UPDATE_AND_CREATE_TOPIC, FAKE_SILENT, 0, 1);
     assert_int_equal(hp_create_topic(c, "C", "other", 3, 200, &err), HP_E_TIMEOUT);
     hp_producer_free(p);
+    hp_client_free(c);
+    fake_stop(f);
+}
+
+static int routes_asked(struct fake *f)
+{
+    return fake_seen(f, FAKE_NAMESRV, RC_GET_ROUTEINFO_BY_TOPIC);
+}
+
+static void a_topic_is_made_only_when_every_master_is_routed(void **state)
+{
+    (void)state;
+    for (int without = 0; without < 2; without++) {
+        struct fake *f = fake_start(2);
+        struct hp_error err = {0};
+        hp_client *c = new_client(f, "a");
+        fake_unroute(f, without);
+        assert_int_equal(hp_create_topic(c, "C", "half", 3, 350, &err), HP_E_TIMEOUT);
+        assert_true(routes_asked(f) > 1);
+        hp_client_free(c);
+        fake_stop(f);
+    }
+}
+
+/* It lies on the stack of its caller. */
+static void nothing_looks_at_a_creation_that_has_ended(void **state)
+{
+    (void)state;
+    struct fake *f = fake_start(1);
+    struct hp_error err = {0};
+    int n;
+    hp_client *c = new_client(f, "a");
+    fake_unroute(f, 0);
+    assert_int_equal(hp_create_topic(c, "C", "half", 3, 350, &err), HP_E_TIMEOUT); /* between two */
+    const int asked = routes_asked(f);
+    assert_int_equal(hp_topic_queues(c, "other", 1000, &n, &err), HP_E_NO_ROUTE);
+    fake_script(f, FAKE_NAMESRV, RC_GET_ROUTEINFO_BY_TOPIC, FAKE_SILENT, 0, 1);
+    assert_int_equal(hp_create_topic(c, "C", "silent", 3, 250, &err), HP_E_TIMEOUT); /* in one */
+    assert_in_range(routes_asked(f), asked + 2, asked + 3); /* one may have been under way */
+    /* This answers what still waits for a route. */
     hp_client_free(c);
     fake_stop(f);
 }
@@ -182,6 +224,8 @@ int main(void)
         cmocka_unit_test(a_group_has_one_consumer_in_a_client),
         cmocka_unit_test(another_name_server_is_asked_when_one_does_not_answer),
         cmocka_unit_test(a_created_topic_is_routed_when_the_call_returns),
+        cmocka_unit_test(a_topic_is_made_only_when_every_master_is_routed),
+        cmocka_unit_test(nothing_looks_at_a_creation_that_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,6 +131,34 @@ static void a_circle_without_a_way_out_is_found(void **state)
     search_result_free(&r);
 }
 
+/* Ends at once, in the rules from 0 to 2 that are in force. */
+static void which_rules(const void *state, struct search *x)
+{
+    const struct pair *s = state;
+    struct pair n = {.a = 8};
+    for (unsigned rule = 0; rule < 3; rule++)
+        n.a |= (uint8_t)(search_has(x, rule) << rule);
+    if (s->a == 0)
+        search_move(x, &n, "the rules are %d", n.a);
+}
+
+static const char *never_0_and_2_alone(const void *state)
+{
+    return ((const struct pair *)state)->a == 8 + 5 ? "0 and 2" : NULL;
+}
+
+static void a_rule_that_is_off_leaves_its_neighbours_in_force(void **state)
+{
+    (void)state;
+    struct search_model m = counters();
+    m.moves = which_rules;
+    m.always = never_0_and_2_alone;
+    struct search_result r = run(&m, (struct search_options){.without = 1u << 1});
+    assert_non_null(r.violation);
+    assert_string_equal(r.trace[0], "the rules are 13");
+    search_result_free(&r);
+}
+
 /* 0 waits for somebody's decision, 1 for a failure to be over. */
 static void decide(const void *state, struct search *x)
 {
@@ -222,6 +250,7 @@ int main(void)
         cmocka_unit_test(a_violation_comes_with_a_shortest_trace),
         cmocka_unit_test(what_must_hold_at_rest_is_asked_at_rest_only),
         cmocka_unit_test(a_circle_without_a_way_out_is_found),
+        cmocka_unit_test(a_rule_that_is_off_leaves_its_neighbours_in_force),
         cmocka_unit_test(what_may_happen_is_followed_but_not_waited_for),
         cmocka_unit_test(states_are_tidied_before_they_are_compared),
         cmocka_unit_test(too_many_states_are_an_error_and_no_answer),
