@@ -68,7 +68,7 @@ static int check_goods(struct order *o, const json_t *data, struct app_error *e)
         }
     }
     const int rc = jsonx_end(&r, e);
-    return rc != 0 ? app_fail(e, APP_E_PROTO, "stock's quote: %s", e->text) : 0;
+    return rc != 0 ? app_wrap(e, APP_E_PROTO, "stock's quote") : 0;
 }
 
 static int quote_goods(const struct order_app *a, struct order *o, const char *traceparent,
@@ -105,7 +105,7 @@ static int quote_coupon(const struct order_app *a, struct order *o, const char *
         struct jsonx_reader r = jsonx_reader(data);
         o->coupon_paid = jsonx_money(&r, "coupon_paid");
         if (jsonx_end(&r, e) != 0)
-            rc = app_fail(e, APP_E_PROTO, "coupon's quote: %s", e->text);
+            rc = app_wrap(e, APP_E_PROTO, "coupon's quote");
     }
     http_answer_free(&answer);
     return rc;
@@ -123,7 +123,7 @@ static int quote_user(const struct order_app *a, const struct order *o, const ch
         struct jsonx_reader r = jsonx_reader(data);
         const int64_t money = jsonx_money(&r, "user_money");
         if (jsonx_end(&r, e) != 0)
-            rc = app_fail(e, APP_E_PROTO, "user's quote: %s", e->text);
+            rc = app_wrap(e, APP_E_PROTO, "user's quote");
         else if (money < o->money_paid)
             rc = app_refuse(e, CODE_BALANCE_SHORT, "%s", "");
     }
@@ -186,7 +186,7 @@ static int post_try(const struct order_app *a, const char *base, const char *pat
         struct jsonx_reader r = jsonx_reader(data);
         *answered = jsonx_money(&r, member);
         if (jsonx_end(&r, e) != 0)
-            rc = app_fail(e, APP_E_PROTO, "%s: %s", path, e->text);
+            rc = app_wrap(e, APP_E_PROTO, "%s", path);
     }
     http_answer_free(&answer);
     json_decref(body);

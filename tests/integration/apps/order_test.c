@@ -402,6 +402,34 @@ static void a_pay_intent_is_granted_only_while_the_order_is_payable(void **state
     assert_int_equal(e.code, CODE_ORDER_NOT_FOUND);
 }
 
+static void on_empty_quote(void *arg, struct http_req *rq)
+{
+    (void)arg;
+    http_ok(rq, json_object());
+}
+
+static void a_quote_without_its_members_is_told_with_who_gave_it(void **state)
+{
+    (void)state;
+    static const struct http_route routes[] = {{.method = "GET",
+                                                .pattern = "/internal/quote/goods",
+                                                .handler = on_empty_quote,
+                                                .flags = HTTP_INTERNAL},
+                                               {0}};
+    struct http_server *const empty = shop_serve(routes, NULL);
+    char url[SHOP_URL_MAX];
+    struct order_app with_it = app;
+    struct order o = {.user_id = 1, .n_items = 1, .items = {{.goods_id = 10, .qty = 1}}};
+    struct app_error e = {0};
+    shop_url(empty, url);
+    with_it.stock_url = url;
+    assert_app_kind(peers_quote(&with_it, &o, NULL, &e), APP_E_PROTO, &e);
+    assert_memory_equal(e.text, "stock's quote: ", 15);
+    if (strstr(e.text + 15, "stock's quote") != NULL || strstr(e.text, "goods") == NULL)
+        fail_msg("told: %s", e.text);
+    http_server_free(empty);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +452,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_pay_intent_is_granted_only_while_the_order_is_payable,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_quote_without_its_members_is_told_with_who_gave_it, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, shop_cluster_start, shop_cluster_stop);
 }
