@@ -20,6 +20,7 @@ static void usage(FILE *out)
         "usage: shopmodel [--faults N] [--trace] [--mutant NAME]... | --list\n"
         "Searches every order of events of the shop's two flows, as they are and without their rules.\n"
         "  --mutant NAME   only this run (may be repeated), with the trace of what it violates\n"
+        "  --faults N      with so many failures in one history, 0 to 9, instead of each run's number\n"
         "  --trace         the traces of all runs\n"
         "  --list          the runs, and the rules they leave out\n",
         out);
@@ -131,13 +132,13 @@ static int run_all(struct how how)
 
 static int bad_usage(const char *what, const char *name)
 {
-    fprintf(stderr, "shopmodel: %s%s\n", what, name ? name : "");
+    fprintf(stderr, "shopmodel: %s%s\n", what, name ? name : "nothing");
     usage(stderr);
     return 2;
 }
 
-/* The options of one search at a time, in order; *chosen, *ok: whether any ran, and were right. */
-static int choose(int argc, char **argv, struct how *how, bool *chosen, bool *ok)
+/* All of the command line is checked before anything runs. */
+static int parse(int argc, char **argv, struct how *how, unsigned *mutants)
 {
     for (int i = 1; i < argc; i++) {
         const char *const value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -148,11 +149,9 @@ static int choose(int argc, char **argv, struct how *how, bool *chosen, bool *ok
                 return bad_usage("--faults needs a number from 0 to 9, not ", value);
             how->faults = argv[++i][0] - '0';
         } else if (strcmp(argv[i], "--mutant") == 0) {
-            const struct model_run *const r = value ? model_run_find(value) : NULL;
-            if (!r)
+            if (!value || !model_run_find(value))
                 return bad_usage("--mutant needs a name that --list shows, not ", value);
-            *chosen = true;
-            *ok &= run(r, (struct how){.trace = true, .faults = how->faults});
+            (*mutants)++;
             i++;
         } else {
             return bad_usage("unknown argument: ", argv[i]);
@@ -161,10 +160,20 @@ static int choose(int argc, char **argv, struct how *how, bool *chosen, bool *ok
     return 0;
 }
 
+static int run_chosen(int argc, char **argv, struct how how)
+{
+    bool ok = true;
+    how.trace = true;
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--mutant") == 0)
+            ok &= run(model_run_find(argv[++i]), how);
+    return ok ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     struct how how = {.faults = -1};
-    bool chosen = false, ok = true;
+    unsigned mutants = 0;
     if (argc == 2 && strcmp(argv[1], "--list") == 0) {
         print_list();
         return 0;
@@ -173,6 +182,6 @@ int main(int argc, char **argv)
         usage(stdout);
         return 0;
     }
-    const int rc = choose(argc, argv, &how, &chosen, &ok);
-    return rc ? rc : chosen ? !ok : run_all(how);
+    const int rc = parse(argc, argv, &how, &mutants);
+    return rc ? rc : mutants ? run_chosen(argc, argv, how) : run_all(how);
 }
