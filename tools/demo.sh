@@ -36,6 +36,10 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+[ -z "$delay_levels" ] || is_delay_levels "$delay_levels" ||
+    die "--delay-levels needs a list like \"1s 5s 10s 30s 1m\", not \"$delay_levels\""
+[ -n "$namesrv" ] || [ "$cluster$delay_levels" = DefaultCluster ] ||
+    die "--cluster and --delay-levels need --namesrv; $usage"
 [ -z "$clean" ] || [ -n "$dsn" ] || die "--clean needs --dsn; $usage"
 
 # --- stopping ---

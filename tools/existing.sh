@@ -26,15 +26,20 @@ cluster_setting() { # CLUSTER KEY: prints it; fails when the brokers do not tell
     "$S_BIN/shopctl" cluster --namesrv "$NAMESRV" --cluster "$1" --setting "$2" 2>>"$S_DIR/log/cluster.log"
 }
 
-# level_seconds N: what the N-th of DELAY_LEVELS lasts, rounded down.
+is_delay_levels() { [[ $1 =~ ^[1-9][0-9]{0,6}[smhd](\ [1-9][0-9]{0,6}[smhd])*$ ]]; } # TEXT: a messageDelayLevel
+
+# level_seconds N: what the N-th of DELAY_LEVELS lasts; the last one, when there are fewer.
 level_seconds() {
-    local level
-    level=$(cut -d ' ' -f "$1" <<<"$DELAY_LEVELS")
+    local levels level unit
+    read -r -a levels <<<"$DELAY_LEVELS"
+    level=${levels[$1 - 1]:-${levels[-1]}}
     case $level in
-    *s) printf '%d' "${level%s}" ;;
-    *m) printf '%d' $((${level%m} * 60)) ;;
-    *) printf '3600' ;;
+    *s) unit=1 ;;
+    *m) unit=60 ;;
+    *h) unit=3600 ;;
+    *) unit=86400 ;;
     esac
+    printf '%d' $((${level%?} * unit))
 }
 
 existing_rocketmq() { # ADDRESS CLUSTER LEVELS
@@ -51,6 +56,7 @@ existing_rocketmq() { # ADDRESS CLUSTER LEVELS
         DELAY_LEVELS=${3:-$UNKNOWN_DELAY_LEVELS}
         NOTES+=("the brokers do not tell their messageDelayLevel; taken to be: $DELAY_LEVELS")
     fi
+    is_delay_levels "$DELAY_LEVELS" || die "the brokers' messageDelayLevel is \"$DELAY_LEVELS\", which is not a list like \"1s 5s 10s 30s 1m\""
     if ! check=$(cluster_setting "$2" transactionCheckInterval); then
         check=$UNKNOWN_CHECK_MS
         NOTES+=("the brokers do not tell their transactionCheckInterval; taken to be $check ms")
