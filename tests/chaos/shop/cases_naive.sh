@@ -139,7 +139,7 @@ order_of_key() { ORDER=$(sql "SELECT order_id FROM ord.trade_order WHERE client_
 # hold SERVICE FAILPOINT COMMAND...: runs it in the background, returns when SERVICE waits there;
 # let_go SERVICE FAILPOINT: sets STATUS
 hold() {
-    local i service=$1 at=$2 before
+    local service=$1 at=$2 before
     shift 2
     before=$(hits_of "$at" "$service")
     failpoint "$service" "$at=pause*1"
@@ -149,11 +149,7 @@ hold() {
     ) &
     CUSTOMER[$at]=$!
     REACHED="somebody at $at"
-    for ((i = 0; i < 500; i++)); do
-        [ "$(hits_of "$at" "$service")" = "$before" ] || return 0
-        sleep 0.02
-    done
-    return 1
+    until_hit "$at" "$service" "${before:-0}" 10
 }
 let_go() {
     failpoint "$1" "$2=off"

@@ -89,7 +89,7 @@ hold_order() {
         printf '%s' "$STATUS" >"$S_DIR/answer.$1"
     ) &
     CUSTOMER[$1]=$!
-    until_hit "$1" "${2:-order}" "$before" 6 || bad "hold_at_$1" "the order never came there"
+    until_hit "$1" "${2:-order}" "${before:-0}" 6 || bad "hold_at_$1" "the order never came there"
 }
 release_order() {
     failpoint "${2:-order}" "$1=off"
