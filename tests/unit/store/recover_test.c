@@ -974,6 +974,28 @@ static void a_damaged_first_record_is_kept_and_given_to_nobody(void **state)
     fixture_fini(&f);
 }
 
+/* The record behind it stands in the next file. */
+static void a_damaged_last_record_of_a_file_is_given_to_nobody(void **state)
+{
+    (void)state;
+    enum { FILE_SIZE = 4096, FIRST_FILE = (FILE_SIZE - MESSAGE_BLANK_SIZE) / SEALED };
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.commitlog_file_size = FILE_SIZE;
+    fixture_open(&f);
+    put_sealed(&f, FIRST_FILE + 2, true);
+    fixture_close(&f);
+    damage_properties(&f, 0, (FIRST_FILE - 1) * SEALED);
+    fixture_open(&f);
+    struct store_got g;
+    const struct store_get q = {.topic = SLICE_LIT("T"), .offset = FIRST_FILE - 1, .max_msgs = 3};
+    assert_int_equal(store_get(f.st, &q, &g), 0);
+    assert_int_equal(g.next_begin_offset, FIRST_FILE + 2);
+    assert_int_equal(g.msg_n, 2);
+    store_got_release(&g);
+    fixture_fini(&f);
+}
+
 /* Who wrote checksums in an earlier file lets no foreign one into this one. */
 static void a_damaged_record_that_begins_a_later_file_is_damage(void **state)
 {
@@ -1123,6 +1145,7 @@ int main(void)
         cmocka_unit_test(a_foreign_property_of_the_checksums_name_never_costs_a_message),
         cmocka_unit_test(behind_a_record_with_a_checksum_one_that_does_not_fit_is_damage),
         cmocka_unit_test(a_damaged_first_record_is_kept_and_given_to_nobody),
+        cmocka_unit_test(a_damaged_last_record_of_a_file_is_given_to_nobody),
         cmocka_unit_test(a_damaged_record_that_begins_a_later_file_is_damage),
         cmocka_unit_test(a_foreign_property_never_costs_what_was_stored_behind_it),
         cmocka_unit_test(records_without_a_checksum_are_refused_only_when_it_is_forced),
