@@ -11,7 +11,7 @@
 
 enum conf_kind { CONF_BOOL, CONF_I32, CONF_I64, CONF_STR, CONF_ENUM };
 enum {
-    CONF_RUNTIME = 1, /* may be changed while running (code 25) */
+    CONF_RUNTIME = 1, /* fit to be changed while running; nothing does yet: code 25 is not served */
     CONF_UNSAFE = 2,  /* any value but the default is refused: `help` says why and what to do */
     CONF_IGNORED = 4, /* upstream key without meaning here: accepted, listed once with `help` as reason */
     CONF_SECRET = 8,  /* never printed */

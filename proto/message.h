@@ -60,7 +60,10 @@ void message_encode(const struct message *m, char *out, size_t size);
  * record that ends with the checksum property. */
 void message_patch(char *record, int64_t queue_offset, int64_t phys_offset, int64_t store_timestamp);
 
-enum { MESSAGE_CHECK_CRC = 1, MESSAGE_CHECK_BODY = 2 /* the same but for the record's own checksum */ }; /* of the body; and of the record when it ends with its checksum */
+enum {
+    MESSAGE_CHECK_CRC = 1, /* of the body; and of the record when it ends with its checksum */
+    MESSAGE_CHECK_BODY = 2 /* the same but for the record's own checksum */
+};
 /* Decodes the record at the start of `in`; slices borrow. Checks that all lengths agree with
  * total_size. E_AGAIN (in is shorter than the record says), E_CORRUPT (magic, lengths, CRC),
  * E_NOTFOUND (a blank record: total_size and magic are set). */

@@ -413,7 +413,9 @@ static int reopen_last(struct opening *o, struct err *e)
         const int32_t count = named ? o->state.count : f->h.count;
         /* Then its items were on disk, and all of them are of records that are still there. */
         const bool covered = named && o->state.phys <= ix->log_end;
-        const bool trusted = named ? o->state.slots : ix->clean || index_file_full(f);
+        /* The newest one may be full and not sealed: the checkpoint's time is that of the one before it, too. */
+        const bool sealed = index_file_full(f) && f->name != o->names[o->name_n - 1];
+        const bool trusted = named ? o->state.slots : ix->clean || sealed;
         if (trusted && count == f->h.count && index_file_full(f) && f->h.end_phys < ix->log_end)
             return 0;
         struct err why;

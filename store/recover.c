@@ -512,7 +512,7 @@ static void publish_end(struct recovery *r)
     atomic_store(&r->st->vis.ts, r->last_ts);
     r->st->last_flush_ms = r->st->queues.thorough_ms = clock_mono(r->st->clock);
     r->st->queues.thorough_wrote = l->end;
-    atomic_store(&r->st->queues.synced, r->units_kept ? atomic_load(&l->min) : l->end);
+    atomic_store(&r->st->queues.synced, r->units_kept ? r->start : l->end);
 }
 
 static int seal(struct recovery *r, struct err *e)

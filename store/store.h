@@ -221,8 +221,9 @@ struct store_view { /* one record, pinned */
     struct slice record;
     struct store_file *file;
 };
-/* The record at a physical offset (size 0: read it from the record). May wait for the disk. Checked: E_NOTFOUND outside the
- * log or not visible yet, E_CORRUPT when no record starts there. */
+/* The record at a physical offset (size 0: read it from the record). May wait for the disk. Checked:
+ * E_NOTFOUND outside the log or not visible yet, E_CORRUPT when no record starts there or it is damaged;
+ * E_IO, E_NOMEM. */
 int store_view(struct store *st, int64_t phys_offset, int32_t size, struct store_view *out, struct err *e) HP_MUST_USE;
 void store_view_release(struct store_view *v);
 

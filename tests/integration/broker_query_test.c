@@ -73,15 +73,25 @@ static void messages_are_found_by_key_and_by_unique_key(void **state)
     mq_stop(&b);
 }
 
-static int64_t by_time(struct peer *p, int64_t timestamp, const char *boundary)
+static int64_t by_time(struct peer *p, int32_t queue_id, int64_t timestamp, const char *boundary)
 {
-    const struct hdr_search_offset h = {.topic = SLICE_LIT("t"), .timestamp = timestamp,
+    const struct hdr_search_offset h = {.topic = SLICE_LIT("t"), .queue_id = queue_id, .timestamp = timestamp,
                                         .boundary_type = slice_str(boundary)};
     const struct command *const c = peer_call(p, RC_SEARCH_OFFSET_BY_TIMESTAMP, &h, SLICE_NULL);
     int64_t offset = -1;
     assert_int_equal(c->code, RESP_SUCCESS);
     assert_int_equal(slice_i64(command_ext(c, "offset"), &offset), 0);
     return offset;
+}
+
+static int64_t earliest_time(struct peer *p, int32_t queue_id)
+{
+    const struct hdr_topic_queue h = {.topic = SLICE_LIT("t"), .queue_id = queue_id};
+    const struct command *const c = peer_call(p, RC_GET_EARLIEST_MSG_STORETIME, &h, SLICE_NULL);
+    int64_t ms = 0;
+    assert_int_equal(c->code, RESP_SUCCESS);
+    assert_int_equal(slice_i64(command_ext(c, "timestamp"), &ms), 0);
+    return ms;
 }
 
 static bool later_than(void *ms)
@@ -109,18 +119,17 @@ static void an_offset_is_found_by_the_time_of_its_message(void **state)
     for (int i = 0; i < 4; i++)
         at[i] = m[i].store_timestamp;
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(by_time(&p, at[i], "lower"), i);
-        assert_int_equal(by_time(&p, at[i] + 1, "lower"), i + 1);
-        assert_int_equal(by_time(&p, at[i], "upper"), i);
-        assert_int_equal(by_time(&p, at[i], ""), i);
+        assert_int_equal(by_time(&p, 0, at[i], "lower"), i);
+        assert_int_equal(by_time(&p, 0, at[i] + 1, "lower"), i + 1);
+        assert_int_equal(by_time(&p, 0, at[i], "upper"), i);
+        assert_int_equal(by_time(&p, 0, at[i] + 1, "upper"), i);
+        assert_int_equal(by_time(&p, 0, at[i], ""), i);
     }
-    assert_int_equal(by_time(&p, 0, "lower"), 0);
-    assert_int_equal(by_time(&p, INT64_MAX, "lower"), 4);
-    const struct hdr_topic_queue h = {.topic = SLICE_LIT("t")};
-    int64_t earliest = -1;
-    const struct command *const c = peer_call(&p, RC_GET_EARLIEST_MSG_STORETIME, &h, SLICE_NULL);
-    assert_int_equal(slice_i64(command_ext(c, "timestamp"), &earliest), 0);
-    assert_int_equal(earliest, at[0]);
+    assert_int_equal(by_time(&p, 0, 0, "lower"), 0);
+    assert_int_equal(by_time(&p, 0, INT64_MAX, "lower"), 4);
+    assert_int_equal(by_time(&p, 1, INT64_MAX, "lower"), 0);
+    assert_int_equal(earliest_time(&p, 0), at[0]);
+    assert_int_equal(earliest_time(&p, 1), -1);
     peer_close(&p);
     mq_stop(&b);
 }

@@ -335,7 +335,6 @@ static void a_burst_to_a_new_topic_is_stored_once_each(void **state)
     peer_close(&p);
 }
 
-/* The level's queue, the clamp, and what the record keeps of its destination. */
 /* Some arrive while the topic is being made, some when it is there but the first one is not stored yet. */
 static void sends_of_one_connection_keep_their_order_while_their_topic_is_made(void **state)
 {
@@ -366,6 +365,7 @@ static void sends_of_one_connection_keep_their_order_while_their_topic_is_made(v
     }
 }
 
+/* The level's queue, the clamp, and what the record keeps of its destination. */
 static void a_delayed_message_is_parked_with_its_destination(void **state)
 {
     (void)state;

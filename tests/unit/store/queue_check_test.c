@@ -6,7 +6,7 @@
 #include "store/store_priv.h"
 #include "tests/support/store_fixture.h"
 
-enum { BODY = 50, RECORD = MESSAGE_SIZE_MIN + 1 + BODY, EACH = 5 };
+enum { BODY = 50, RECORD = MESSAGE_SIZE_MIN + 1 + BODY, EACH = 5, ANSWER_MAX = 4096 };
 
 static const struct { const char *topic; int32_t queue; } queues[] = {{"T", 0}, {"T", 1}, {"U", 0}};
 enum { QUEUES = sizeof queues / sizeof *queues };
@@ -46,17 +46,35 @@ static bool is_code(void *arg, int64_t code)
     return code == *(int64_t *)arg;
 }
 
-/* Every message of a queue, in order, through a filter. */
+static size_t bytes_of(const struct store_got *g, char out[ANSWER_MAX])
+{
+    size_t n = 0;
+    assert_true(g->bytes <= ANSWER_MAX);
+    for (int i = 0; i < g->iov_n; n += g->iov[i++].iov_len)
+        memcpy(out + n, g->iov[i].iov_base, g->iov[i].iov_len);
+    return n;
+}
+
+/* Every message of a queue, in order, through a filter. Who must not wait gets the first of them, or all. */
 static void assert_served(struct store_fixture *f, int i, int n, const char *what)
 {
     int64_t code = java_string_hash(SLICE_LIT("TagA"));
-    struct store_got g;
-    const struct store_get q = {.topic = slice_str(queues[i].topic), .queue_id = queues[i].queue, .max_msgs = 32,
-                                .match = is_code, .match_arg = &code};
+    struct store_got g, first;
+    struct store_get q = {.topic = slice_str(queues[i].topic), .queue_id = queues[i].queue, .max_msgs = 32,
+                          .match = is_code, .match_arg = &code, .no_wait = true};
+    assert_int_equal(store_get(f->st, &q, &first), 0);
+    q.no_wait = false;
     assert_int_equal(store_get(f->st, &q, &g), 0);
     if (g.msg_n != n || g.next_begin_offset != EACH)
         fail_msg("%s: %s-%d gives %d messages up to %lld, expected %d up to %d", what, queues[i].topic,
                  queues[i].queue, g.msg_n, (long long)g.next_begin_offset, n, EACH);
+    char all[ANSWER_MAX], some[ANSWER_MAX];
+    (void)bytes_of(&g, all);
+    const size_t some_n = bytes_of(&first, some);
+    if (memcmp(all, some, some_n) != 0 || (!first.cold && first.bytes != g.bytes))
+        fail_msg("%s: %s-%d gives who must not wait %d messages of %d, up to %lld, cold %d", what, queues[i].topic,
+                 queues[i].queue, first.msg_n, g.msg_n, (long long)first.next_begin_offset, first.cold);
+    store_got_release(&first);
     store_got_release(&g);
 }
 

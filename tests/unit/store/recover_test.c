@@ -609,6 +609,29 @@ static void records_that_were_not_synced_are_no_reason_to_refuse_a_torn_log(void
     }
 }
 
+/* RocketMQ does not zero what it cuts: behind a torn record an older one of an earlier life may stand whole. */
+static void a_record_of_an_earlier_life_is_no_reason_to_refuse_a_torn_log(void **state)
+{
+    (void)state;
+    enum { TORN = 3, N = 6 };
+    struct store_fixture f;
+    flip_in_the_only_file(&f, N, N, TORN);
+    char *log;
+    size_t n;
+    fixture_read_file(&f, fixture_path("commitlog/%020d", 0), &log, &n);
+    const size_t record = be32_get(log);
+    struct message first;
+    assert_int_equal(message_decode(slice_of(log, n), 0, &first, NULL), 0);
+    message_patch(log + (TORN + 1) * record, TORN + 1, (int64_t)((TORN + 1) * record), first.store_timestamp);
+    memset(log + (TORN + 2) * record, 0, (N - TORN - 2) * record);
+    fixture_write_file(&f, fixture_path("commitlog/%020d", 0), log, n);
+    free(log);
+    fixture_open(&f);
+    assert_int_equal(fixture_max(&f, "T", 0), TORN);
+    assert_true(f.found.dropped_bytes > 0);
+    fixture_fini(&f);
+}
+
 static void a_record_with_an_illegal_topic_makes_no_directory(void **state)
 {
     (void)state;
@@ -924,6 +947,83 @@ static void behind_a_record_with_a_checksum_one_that_does_not_fit_is_damage(void
     fixture_fini(&f);
 }
 
+/* Flips a bit of the value of TAGS in the record at byte `at` of the log file `start`. */
+static void damage_properties(struct store_fixture *f, int start, int64_t at)
+{
+    fixture_flip(f, fixture_path("commitlog/%020d", start), at + SEALED - MESSAGE_PROP_CRC_SIZE - 2, 1);
+}
+
+/* Recovery cannot tell it from one with a foreign property; a read can, by the record behind it. */
+static void a_damaged_first_record_is_kept_and_given_to_nobody(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    fixture_open(&f);
+    put_sealed(&f, 3, true);
+    fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+    damage_properties(&f, 0, 0);
+    fixture_open(&f);
+    assert_int_equal(fixture_max(&f, "T", 0), 3);
+    struct store_got g;
+    const struct store_get q = {.topic = SLICE_LIT("T"), .max_msgs = 3};
+    assert_int_equal(store_get(f.st, &q, &g), 0);
+    assert_int_equal(g.msg_n, 2);
+    assert_int_equal(g.bytes, 2 * SEALED);
+    store_got_release(&g);
+    fixture_fini(&f);
+}
+
+/* The record behind it stands in the next file. */
+static void a_damaged_last_record_of_a_file_is_given_to_nobody(void **state)
+{
+    (void)state;
+    enum { FILE_SIZE = 4096, FIRST_FILE = (FILE_SIZE - MESSAGE_BLANK_SIZE) / SEALED };
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.commitlog_file_size = FILE_SIZE;
+    fixture_open(&f);
+    put_sealed(&f, FIRST_FILE + 2, true);
+    fixture_close(&f);
+    damage_properties(&f, 0, (FIRST_FILE - 1) * SEALED);
+    fixture_open(&f);
+    struct store_got g;
+    const struct store_get q = {.topic = SLICE_LIT("T"), .offset = FIRST_FILE - 1, .max_msgs = 3};
+    assert_int_equal(store_get(f.st, &q, &g), 0);
+    assert_int_equal(g.next_begin_offset, FIRST_FILE + 2);
+    assert_int_equal(g.msg_n, 2);
+    store_got_release(&g);
+    fixture_fini(&f);
+}
+
+/* Who wrote checksums in an earlier file lets no foreign one into this one. */
+static void a_damaged_record_that_begins_a_later_file_is_damage(void **state)
+{
+    (void)state;
+    enum { FILE_SIZE = 4096, FIRST_FILE = (FILE_SIZE - MESSAGE_BLANK_SIZE) / SEALED };
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.flush_thorough_ms = 0;
+    f.o.commitlog_file_size = FILE_SIZE;
+    fixture_open(&f);
+    put_sealed(&f, FIRST_FILE + 1, true);
+    for (int i = 0; i < 2; i++) { /* more than 3 s later, so that recovery begins with the second file */
+        clock_fake_advance(&f.clock, 4000);
+        put_sealed(&f, 1, true);
+    }
+    fixture_steps(&f);
+    fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+    damage_properties(&f, FILE_SIZE, 0);
+    struct err e = {0};
+    assert_code(fixture_try_open(&f, &e), E_CORRUPT, &e);
+    assert_contains(e.text, "commitlog/00000000000000004096: damaged at byte 0");
+    damage_properties(&f, FILE_SIZE, 0);
+    fixture_open(&f);
+    assert_int_equal(f.found.verified_bytes, 3 * SEALED);
+    assert_int_equal(fixture_max(&f, "T", 0), FIRST_FILE + 3);
+    fixture_fini(&f);
+}
+
 /* The last message that RocketMQ stored has a foreign property; what is acknowledged here comes behind it. */
 static void a_foreign_property_never_costs_what_was_stored_behind_it(void **state)
 {
@@ -1044,6 +1144,9 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_in_the_properties_drops_the_record),
         cmocka_unit_test(a_foreign_property_of_the_checksums_name_never_costs_a_message),
         cmocka_unit_test(behind_a_record_with_a_checksum_one_that_does_not_fit_is_damage),
+        cmocka_unit_test(a_damaged_first_record_is_kept_and_given_to_nobody),
+        cmocka_unit_test(a_damaged_last_record_of_a_file_is_given_to_nobody),
+        cmocka_unit_test(a_damaged_record_that_begins_a_later_file_is_damage),
         cmocka_unit_test(a_foreign_property_never_costs_what_was_stored_behind_it),
         cmocka_unit_test(records_without_a_checksum_are_refused_only_when_it_is_forced),
         cmocka_unit_test(old_content_of_a_file_is_not_replayed),
@@ -1063,6 +1166,7 @@ int main(void)
         cmocka_unit_test(damage_in_front_of_synced_files_is_not_dropped_silently),
         cmocka_unit_test(damage_in_front_of_synced_records_of_its_file_is_not_dropped_silently),
         cmocka_unit_test(records_that_were_not_synced_are_no_reason_to_refuse_a_torn_log),
+        cmocka_unit_test(a_record_of_an_earlier_life_is_no_reason_to_refuse_a_torn_log),
         cmocka_unit_test(a_record_with_an_illegal_topic_makes_no_directory),
         cmocka_unit_test(a_store_opens_on_a_full_disk_and_writes_its_queues_later),
         cmocka_unit_test(a_garbled_checkpoint_only_costs_time),

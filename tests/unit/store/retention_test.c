@@ -559,6 +559,38 @@ static void a_file_stays_until_the_units_of_its_records_are_on_disk(void **state
     fixture_fini(&f);
 }
 
+/* The cleaner alone can make room again: what recovery left as it was must not wait for units that only
+ * memory has. The files of those units wait. */
+static void a_store_opened_on_a_full_disk_makes_room_on_it(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    setup(&f);
+    f.o.clean_batch = 100;
+    fixture_open(&f);
+    for (int i = 0; i < 4; i++) {
+        clock_fake_advance(&f.clock, 60 * 1000);
+        fill(&f, "T", 1);
+    }
+    clock_fake_advance(&f.clock, 60 * 1000);
+    fixture_put_many(&f, "NEW", 0, 2 * RECORDS, BODY);
+    while (store_step_flush(f.st)) {
+    }
+    fixture_kill(&f);
+    fs_sim_set_capacity(f.sim, fs_sim_used(f.sim));
+    fixture_open(&f);
+    fs_sim_set_capacity(f.sim, FILE_SIZE); /* what goes is never enough */
+    clean(&f);
+    assert_int_equal(first_file(&f), 2); /* there recovery began: 3 s before the checkpoint */
+    assert_int_equal(expect_dense(&f, "NEW", 2 * RECORDS), 0);
+    fixture_kill(&f);
+    fs_sim_set_capacity(f.sim, 0);
+    fixture_open(&f);
+    assert_int_equal(expect_dense(&f, "T", 4 * RECORDS), 2 * RECORDS);
+    assert_int_equal(expect_dense(&f, "NEW", 2 * RECORDS), 0);
+    fixture_fini(&f);
+}
+
 struct blocked {
     struct store *st;
     uv_sem_t inside, go_on;
@@ -649,6 +681,7 @@ int main(void)
         cmocka_unit_test(a_file_that_cannot_be_removed_is_tried_again_before_the_next_one),
         cmocka_unit_test(after_a_crash_at_any_step_of_a_deletion_the_rest_is_there),
         cmocka_unit_test(a_file_stays_until_the_units_of_its_records_are_on_disk),
+        cmocka_unit_test(a_store_opened_on_a_full_disk_makes_room_on_it),
         cmocka_unit_test(a_deletion_that_hangs_does_not_hold_up_the_look_at_the_disk),
         cmocka_unit_test(hours_are_checked),
     };

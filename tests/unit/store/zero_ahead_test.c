@@ -102,40 +102,65 @@ static bool is_back(void *arg)
     return atomic_load(&((struct race *)arg)->back);
 }
 
-static void an_append_that_would_reach_the_zeros_under_way_waits_for_them(void **state)
+/* The next step's zeros are written while one append goes in front of them and others reach them. */
+static void append_while_zeros_are_written(struct store_fixture *f)
 {
-    (void)state;
     enum { TOO_LONG_MS = 100 };
-    struct store_fixture f;
-    struct race r = {.f = &f};
+    struct race r = {.f = f};
     uv_thread_t zeroing, appending;
     uv_sem_init(&r.entered, 0);
     uv_sem_init(&r.leave, 0);
-    init(&f);
-    assert_int_equal(fixture_put(&f, "T", 0, 100), STORE_OK);
-    fs_fault_arm(&f.fault, (struct fs_fault_rule){.ops = FS_OP_WRITE, .path_has = "commitlog", .hook = hold,
-                                                  .arg = &r});
+    fs_fault_arm(&f->fault, (struct fs_fault_rule){.ops = FS_OP_WRITE, .path_has = "commitlog", .hook = hold,
+                                                   .arg = &r});
     assert_int_equal(uv_thread_create(&zeroing, zero, &r), 0);
     uv_sem_wait(&r.entered);
-    assert_int_equal(fixture_put(&f, "T", 0, 100), STORE_OK); /* in front of them */
+    assert_int_equal(fixture_put(f, "T", 0, 100), STORE_OK);
     for (int i = 0; i < 8; i++)
-        r.sent[i] = fixture_append(&f, "T", 0, 0, 3000, NULL);
+        r.sent[i] = fixture_append(f, "T", 0, 0, 3000, NULL);
     assert_int_equal(uv_thread_create(&appending, append, &r), 0);
     const bool early = wait_until(is_back, &r, TOO_LONG_MS);
     uv_sem_post(&r.leave);
     uv_thread_join(&zeroing);
     uv_thread_join(&appending);
     assert_false(early);
-    fixture_steps(&f);
-    (void)store_port_drain(&f.port, 0);
+    fixture_steps(f);
+    (void)store_port_drain(&f->port, 0);
     for (int i = 0; i < 8; i++) {
         assert_int_equal(r.sent[i]->a.status, STORE_OK);
         sent_free(r.sent[i]);
     }
-    fixture_verify(&f);
-    fixture_fini(&f);
+    fixture_verify(f);
     uv_sem_destroy(&r.entered);
     uv_sem_destroy(&r.leave);
+}
+
+static void an_append_that_would_reach_the_zeros_under_way_waits_for_them(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    init(&f);
+    assert_int_equal(fixture_put(&f, "T", 0, 100), STORE_OK);
+    append_while_zeros_are_written(&f);
+    fixture_fini(&f);
+}
+
+static void zeros_in_the_next_file_are_waited_for_by_an_append_that_goes_there(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    init(&f);
+    const int64_t file_size = f.o.commitlog_file_size;
+    const struct commitlog *l = &f.st->log;
+    while (l->end < file_size - AHEAD + CHUNK)
+        assert_int_equal(fixture_put(&f, "T", 0, 1000), STORE_OK);
+    while (store_step_allocate(f.st)) {
+    }
+    assert_true(l->zero.upto > file_size);
+    while (l->end < file_size - CHUNK)
+        assert_int_equal(fixture_put(&f, "T", 0, 1000), STORE_OK);
+    append_while_zeros_are_written(&f);
+    assert_true(l->end > file_size);
+    fixture_fini(&f);
 }
 
 static void a_failure_ends_the_zeroing_and_nothing_else(void **state)
@@ -166,6 +191,7 @@ int main(void)
         cmocka_unit_test(zeros_go_as_far_as_asked_and_no_farther),
         cmocka_unit_test(records_and_zeros_do_not_meet),
         cmocka_unit_test(an_append_that_would_reach_the_zeros_under_way_waits_for_them),
+        cmocka_unit_test(zeros_in_the_next_file_are_waited_for_by_an_append_that_goes_there),
         cmocka_unit_test(a_failure_ends_the_zeroing_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
