@@ -314,10 +314,12 @@ int index_file_write_slots(struct index_file *f, struct err *e)
 
 /* ---- growing again after a start ---- */
 
+/* Whether they can be believed, as far as they and the header tell. */
 static bool load_slots(struct index_file *f)
 {
     char chunk[CHUNK];
     const int32_t per_chunk = CHUNK / INDEX_SLOT_SIZE;
+    int32_t used = 0;
     for (int32_t first = 0; first < f->slot_n;) {
         const int32_t n = f->slot_n - first < per_chunk ? f->slot_n - first : per_chunk;
         if (read_whole(f, chunk, (size_t)n * INDEX_SLOT_SIZE, INDEX_HEADER_SIZE + (int64_t)first * INDEX_SLOT_SIZE,
@@ -327,12 +329,14 @@ static bool load_slots(struct index_file *f)
             const int32_t item = (int32_t)be32_get(chunk + (size_t)i * INDEX_SLOT_SIZE);
             if (item < 0 || item >= f->h.count)
                 return false;
-            if (item) /* pages of empty slots stay untouched */
-                f->slots[first + i] = item;
+            if (!item) /* pages of empty slots stay untouched */
+                continue;
+            f->slots[first + i] = item;
+            used++;
         }
         first += n;
     }
-    return true;
+    return used == f->h.slots_used;
 }
 
 /* Slots from items [1, count); ends at the first item at or behind phys_max. */

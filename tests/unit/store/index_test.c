@@ -503,6 +503,40 @@ static void a_state_that_counts_impossible_items_is_not_believed(void **state)
     }
 }
 
+/* A store of RocketMQ has no state, and the header of its last file is all that tells; this broker goes on counting
+ * from there. */
+static void slots_that_the_header_counts_wrongly_are_counted_anew(void **state)
+{
+    (void)state;
+    static const int32_t counts[] = {0, 1, 30};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct store_fixture f;
+        char *p;
+        size_t n;
+        int32_t used = 0;
+        start(&f);
+        put_numbered(&f, 0, 2);
+        all_steps(&f);
+        fixture_close(&f);
+        const char *const path = newest_file(&f);
+        fixture_read_file(&f, path, &p, &n);
+        be32_put(p + 32, (uint32_t)counts[i]);
+        fixture_write_file(&f, path, p, n);
+        free(p);
+        assert_int_equal(f.o.fs->unlink(f.o.fs, "/store/indexCheckpoint", NULL), 0);
+        fixture_open(&f);
+        put_numbered(&f, 2, 20);
+        assert_all_found(&f, 0, 20);
+        fixture_close(&f);
+        fixture_read_file(&f, path, &p, &n);
+        for (int32_t slot = 0; slot < f.o.index_slots; slot++)
+            used += be32_get(p + 40 + 4 * slot) != 0;
+        assert_int_equal(be32_get(p + 32), used);
+        free(p);
+        fixture_fini(&f);
+    }
+}
+
 /* A full file gets its slots and its place in the checkpoint when the next one begins. Until then the checkpoint's
  * time can cover it all the same: the file before it ended in the same millisecond. */
 static void the_last_full_file_may_lack_its_slots_after_a_crash(void **state)
@@ -711,6 +745,7 @@ int main(void)
         cmocka_unit_test(an_item_that_points_behind_the_log_is_damage_when_nothing_was_lost),
         cmocka_unit_test(an_empty_file_in_front_of_a_damaged_one_is_not_believed),
         cmocka_unit_test(a_state_that_counts_impossible_items_is_not_believed),
+        cmocka_unit_test(slots_that_the_header_counts_wrongly_are_counted_anew),
         cmocka_unit_test(the_last_full_file_may_lack_its_slots_after_a_crash),
         cmocka_unit_test(a_damaged_full_file_is_built_anew_when_a_query_meets_it),
         cmocka_unit_test(after_a_crash_every_key_is_found_once),
