@@ -116,9 +116,10 @@ order_errors() {
     # The answer of the first commit is lost: nobody knows, the check-back settles it.
     order_commit_lost
     order_error db.commit.before 1 201
-    no_order_is_open
-    failpoint order 'db.commit.cut=error*1,after(1)'
-    place the_answer_to_the_confirming_commit_is_lost 1 201
+    hold_order order.confirm.before
+    failpoint order 'db.commit.cut=error*1'
+    release_order order.confirm.before
+    expect the_answer_to_the_confirming_commit_is_lost 1 201
 }
 # Another transaction of the service, the sweeper's or a late acknowledgement's, may come first and meet the
 # fault; then the order is as any other, and the next one tries.
