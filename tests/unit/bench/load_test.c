@@ -93,12 +93,13 @@ static const struct driver lines_in_order = {
     .in_order = true, .request = line_request, .answer = line_answer};
 
 /* One connection with 8 in flight, or an open loop of `rate`. */
-static int run(enum misbehaviour how, const struct driver *driver, int64_t rate,
+static int run(enum misbehaviour how, const struct driver *driver, void *self, int64_t rate,
                const struct plan *plan, struct group *g, struct window *w, struct err *e)
 {
     struct server s;
     server_start(&s, how);
     *g = (struct group){.driver = driver,
+                        .self = self,
                         .host = {.addr = {127, 0, 0, 1}, .len = 4, .port = s.port},
                         .connections = 1,
                         .inflight = rate > 0 ? 10000 : 8,
@@ -117,7 +118,7 @@ static void a_closed_loop_sends_each_request_once(void **state)
     struct group g;
     struct window w;
     struct err e;
-    assert_ok(run(NONE, &lines, 0, &thousand, &g, &w, &e), &e);
+    assert_ok(run(NONE, &lines, NULL, 0, &thousand, &g, &w, &e), &e);
     assert_int_equal(g.done, 1000);
     assert_int_equal(g.next_seq, 1000);
     assert_int_equal(g.refused, 0);
@@ -135,7 +136,7 @@ static void answers_without_names_are_matched_by_their_order(void **state)
     struct group g;
     struct window w;
     struct err e;
-    assert_ok(run(NONE, &lines_in_order, 0, &thousand, &g, &w, &e), &e);
+    assert_ok(run(NONE, &lines_in_order, NULL, 0, &thousand, &g, &w, &e), &e);
     assert_int_equal(g.done, 1000);
     for (int i = 0; i < 1000; i++)
         assert_int_equal(g.mark[i], 1);
@@ -149,7 +150,7 @@ static void a_window_of_time_ends_and_open_requests_are_awaited(void **state)
     struct window w;
     struct err e;
     const struct plan plan = {.warm_ms = 20, .run_ms = 60, .deadline_ms = 30000};
-    assert_ok(run(NONE, &lines, 0, &plan, &g, &w, &e), &e);
+    assert_ok(run(NONE, &lines, NULL, 0, &plan, &g, &w, &e), &e);
     assert_int_equal(g.done, g.next_seq);
     assert_true(w.seconds >= 0.06);
     load_free(&g, 1);
@@ -163,7 +164,7 @@ static void a_stall_is_charged_to_every_request_that_was_due(void **state)
     struct window w;
     struct err e;
     const struct plan plan = {.run_ms = 500, .deadline_ms = 30000};
-    assert_ok(run(STALL_ONCE, &lines, 1000, &plan, &g, &w, &e), &e);
+    assert_ok(run(STALL_ONCE, &lines, NULL, 1000, &plan, &g, &w, &e), &e);
     assert_true(g.done >= 350); /* about 500, as busy as the machine is */
     assert_true(g.hist.max_ns >= STALL_MS * 1000000ULL);
     /* A fifth of all requests waited for more than 200 ms; a closed loop would see one. */
@@ -177,7 +178,7 @@ static void refusals_are_counted_apart(void **state)
     struct group g;
     struct window w;
     struct err e;
-    assert_ok(run(REFUSE_ODD, &lines, 0, &thousand, &g, &w, &e), &e);
+    assert_ok(run(REFUSE_ODD, &lines, NULL, 0, &thousand, &g, &w, &e), &e);
     assert_int_equal(g.refused, 500);
     assert_int_equal(g.done, 500);
     assert_int_equal(g.mark[1], 0);
@@ -203,8 +204,43 @@ static void a_late_request_is_charged_from_the_time_it_was_due(void **state)
     struct window w;
     struct err e;
     const struct plan plan = {.run_ms = 500, .deadline_ms = 30000};
-    assert_ok(run(NONE, &slow, 1000, &plan, &g, &w, &e), &e);
+    assert_ok(run(NONE, &slow, NULL, 1000, &plan, &g, &w, &e), &e);
     assert_true(hist_quantile_ns(&g.hist, 0.85) >= 100 * 1000000ULL);
+    load_free(&g, 1);
+}
+
+/* A request takes 1 ms to make and ten are due in it. */
+struct slow_maker {
+    int run, longest; /* requests without an answer between them */
+};
+
+static int slow_request(void *self, int link, int64_t seq, struct buf *out)
+{
+    struct slow_maker *m = self;
+    clock_sleep(1);
+    if (++m->run > m->longest)
+        m->longest = m->run;
+    return line_request(self, link, seq, out);
+}
+
+static int64_t answer_between(void *self, int link, char *in, size_t n, struct buf *out,
+                              struct answer *a, struct err *e)
+{
+    ((struct slow_maker *)self)->run = 0;
+    return line_answer(self, link, in, n, out, a, e);
+}
+
+static void an_open_loop_that_is_behind_goes_on_reading_answers(void **state)
+{
+    (void)state;
+    static const struct driver slow = {.request = slow_request, .answer = answer_between};
+    struct slow_maker m = {0};
+    struct group g;
+    struct window w;
+    struct err e;
+    const struct plan plan = {.run_ms = 300, .deadline_ms = 30000};
+    assert_ok(run(NONE, &slow, &m, 10000, &plan, &g, &w, &e), &e);
+    assert_in_range((uint64_t)m.longest, 2, 200);
     load_free(&g, 1);
 }
 
@@ -213,7 +249,7 @@ static void expect_failure(enum misbehaviour how, int code, const char *text)
     struct group g;
     struct window w;
     struct err e;
-    assert_code(run(how, &lines, 0, &thousand, &g, &w, &e), code, &e);
+    assert_code(run(how, &lines, NULL, 0, &thousand, &g, &w, &e), code, &e);
     assert_contains(e.text, text);
     load_free(&g, 1);
 }
@@ -263,6 +299,7 @@ int main(void)
         cmocka_unit_test(a_window_of_time_ends_and_open_requests_are_awaited),
         cmocka_unit_test(a_stall_is_charged_to_every_request_that_was_due),
         cmocka_unit_test(a_late_request_is_charged_from_the_time_it_was_due),
+        cmocka_unit_test(an_open_loop_that_is_behind_goes_on_reading_answers),
         cmocka_unit_test(refusals_are_counted_apart),
         cmocka_unit_test(an_answer_to_a_request_that_was_never_sent_ends_the_run),
         cmocka_unit_test(a_second_answer_to_a_request_ends_the_run),

@@ -140,6 +140,16 @@ static void the_tag_decides_and_too_many_tags_wake_everybody(void **state)
     teardown(&f);
 }
 
+/* Time passes and the sweep runs: how often `a` and `b` were woken by now. */
+static void expect_woken_after(struct fixture *f, int64_t ms, const struct waiter *a, int of_a,
+                               const struct waiter *b, int of_b)
+{
+    clock_fake_advance(&f->clock, ms);
+    assert_int_equal(loop_call(&f->loop, sweep_on_loop, f->h), 0);
+    assert_int_equal(a->woken, of_a);
+    assert_int_equal(b->woken, of_b);
+}
+
 static void the_sweep_wakes_exactly_what_is_overdue(void **state)
 {
     (void)state;
@@ -148,13 +158,8 @@ static void the_sweep_wakes_exactly_what_is_overdue(void **state)
     setup_with(&f, 10);
     assert_int_equal(park(&f, &a, "t", 0, 0, 100, NULL), 0);
     assert_int_equal(park(&f, &b, "t", 0, 0, 200, NULL), 0);
-    clock_fake_advance(&f.clock, 99);
-    assert_int_equal(loop_call(&f.loop, sweep_on_loop, f.h), 0);
-    assert_int_equal(a.woken, 0);
-    clock_fake_advance(&f.clock, 1);
-    assert_int_equal(loop_call(&f.loop, sweep_on_loop, f.h), 0);
-    assert_int_equal(a.woken, 1);
-    assert_int_equal(b.woken, 0);
+    expect_woken_after(&f, 99, &a, 0, &b, 0);
+    expect_woken_after(&f, 1, &a, 1, &b, 0);
     teardown(&f);
 }
 
@@ -174,12 +179,8 @@ static void what_messages_of_other_tags_passed_by_is_answered_five_seconds_later
     arrive(&f, "t", 0, 0, java_string_hash(SLICE_LIT("TagB")));
     clock_fake_advance(&f.clock, 4999);
     arrive(&f, "t", 0, 0, java_string_hash(SLICE_LIT("TagB")));
-    assert_int_equal(loop_call(&f.loop, sweep_on_loop, f.h), 0);
-    assert_int_equal(a.woken, 0);
-    clock_fake_advance(&f.clock, 1);
-    assert_int_equal(loop_call(&f.loop, sweep_on_loop, f.h), 0);
-    assert_int_equal(a.woken, 1);
-    assert_int_equal(b.woken, 0);
+    expect_woken_after(&f, 0, &a, 0, &b, 0);
+    expect_woken_after(&f, 1, &a, 1, &b, 0);
     teardown(&f);
     group_sub_unref(sub);
 }
