@@ -149,8 +149,8 @@ static int64_t first_due(const struct tx *t, const struct message *m)
     int64_t seconds;
     const struct slice s = props_str_get(m->properties, PROP_CHECK_IMMUNITY);
     if (s.p == NULL || slice_i64(s, &seconds) != 0 || seconds < 0 || seconds > INT32_MAX)
-        return m->store_timestamp + timeout;
-    return m->store_timestamp + seconds * 1000;
+        return message_store_time(m) + timeout;
+    return message_store_time(m) + seconds * 1000;
 }
 
 static int remember(struct tx *t, int64_t offset, const struct store_unit *u, int64_t due)

@@ -146,7 +146,7 @@ static void decide(struct req *r, const struct hdr_end_transaction *h, const str
 {
     struct broker *b = req_broker(r);
     const int64_t immunity = h->from_transaction_check ? -1 : immunity_ms(b, half);
-    if (immunity >= 0 && clock_wall(b->clock) - half->store_timestamp > immunity) {
+    if (immunity >= 0 && clock_wall(b->clock) - message_store_time(half) > immunity) {
         req_reply(r, RESP_ILLEGAL_OPERATION, NULL, NULL);
         return;
     }

@@ -474,7 +474,7 @@ static int check_far(struct verify *v, const struct index_item *item, struct err
     if (!rc && !meet(ix, item->hash, &next))
         report_item(v, DAMAGE, INDEX_ITEM, f, ix->item, "the record it points to has no such key");
     else if (!rc)
-        check_seconds(v, item, m.store_timestamp);
+        check_seconds(v, item, message_store_time(&m));
     return rc;
 }
 
@@ -515,7 +515,7 @@ int verify_index_record(struct verify *v, const struct message *m, struct err *e
             report_item(v, DAMAGE, INDEX_ITEM, &ix->files[ix->file], ix->item,
                         "the record it points to has no such key");
         else
-            check_seconds(v, &item, m->store_timestamp);
+            check_seconds(v, &item, message_store_time(m));
         rc = advance(v, &item, e);
         if (!rc)
             rc = settle(v, e);

@@ -314,9 +314,10 @@ static bool code_is_right(struct verify *v, const struct message *m, int64_t cod
         return true;
     if (!record_delay_level(m, &level))
         return code == tags_code(m->properties);
-    const int64_t delay = code - m->store_timestamp;
-    if (delay < 0 || delay > LEVEL_DELAY_MAX_S * INT64_C(1000))
+    const int64_t stored = message_store_time(m);
+    if (code < stored || code - stored > LEVEL_DELAY_MAX_S * INT64_C(1000))
         return false;
+    const int64_t delay = code - stored;
     if (level < (int32_t)(sizeof v->cq.delays_ms / sizeof *v->cq.delays_ms)) {
         int64_t *const learned = &v->cq.delays_ms[level];
         if (!*learned)

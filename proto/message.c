@@ -266,6 +266,12 @@ static void read_fields(struct reader *r, struct message *m)
     m->prop_crc = false;
 }
 
+int64_t message_store_time(const struct message *m)
+{
+    const int64_t ts = m->store_timestamp;
+    return ts < 0 ? 0 : ts > MESSAGE_TIME_MAX ? MESSAGE_TIME_MAX : ts;
+}
+
 static int check_crcs(const char *record, const struct message *m, bool whole_too, struct err *e)
 {
     const uint32_t body = crc32_body(m->body);

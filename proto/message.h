@@ -47,6 +47,11 @@ struct message {
     bool prop_crc; /* to encode: the record ends with the checksum property. false when decoded */
 };
 
+/* store_timestamp for sums and differences: at least 0, at most MESSAGE_TIME_MAX. A record without a checksum of
+ * its own may hold any 64 bits there. */
+#define MESSAGE_TIME_MAX (INT64_MAX / 2)
+int64_t message_store_time(const struct message *m);
+
 /* Bytes of the record's property string: with prop_crc the checksum, and a separator if one is
  * missing, come on top of m->properties. */
 size_t message_properties_size(const struct message *m);

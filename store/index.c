@@ -232,7 +232,7 @@ static int add_key(struct index *ix, const struct message *m, struct slice key, 
     if (index_key_hash(&ix->key, m->topic, key, &hash))
         return err_set(e, E_NOMEM, "index a key");
     const int rc = file_with_room(ix, &f, e);
-    return rc ? rc : index_file_add(f, hash, m->phys_offset, m->store_timestamp, e);
+    return rc ? rc : index_file_add(f, hash, m->phys_offset, message_store_time(m), e);
 }
 
 static int add_record(struct index *ix, const struct message *m, struct err *e)

@@ -63,8 +63,10 @@ static bool has_key(struct slice properties, struct slice key)
 static bool is_wanted(const struct store_query *q, const struct store_view *v)
 {
     struct message m;
-    return !message_decode(v->record, 0, &m, NULL) && slice_eq(m.topic, q->topic) &&
-           m.store_timestamp >= q->begin_ms && m.store_timestamp <= q->end_ms && has_key(m.properties, q->key);
+    if (message_decode(v->record, 0, &m, NULL) || !slice_eq(m.topic, q->topic))
+        return false;
+    const int64_t ts = message_store_time(&m);
+    return ts >= q->begin_ms && ts <= q->end_ms && has_key(m.properties, q->key);
 }
 
 static bool is_known(const struct store_query *q, const struct store_view *v)

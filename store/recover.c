@@ -79,7 +79,7 @@ int64_t record_tags_code(const struct store *st, const struct message *m)
 {
     int32_t level;
     if (record_delay_level(m, &level))
-        return m->store_timestamp + store_delay_ms(st, level);
+        return message_store_time(m) + store_delay_ms(st, level);
     return tags_code(m->properties);
 }
 
@@ -176,14 +176,23 @@ static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
     return 0;
 }
 
+/* Everything in front of `start` is taken for synced because of this one record's time: unlike a record of which
+ * nothing else is believed it needs every checksum, whatever the options say. Without it, the file before does. */
+static bool begins_before(const struct store_file *f, int64_t safe)
+{
+    struct message m;
+    return record_judge(slice_of(f->map, (size_t)f->size), f->size, f->start, MESSAGE_CHECK_CRC, &m, NULL) ==
+               RECORD_WHOLE &&
+           m.store_timestamp > 0 && m.store_timestamp <= safe;
+}
+
 static int64_t start_by_checkpoint(const struct recovery *r)
 {
-    struct commitlog *l = &r->st->log;
+    const struct commitlog *l = &r->st->log;
     const struct checkpoint *c = &r->st->checkpoint;
     const int64_t safe = (c->physic_ts < c->logics_ts ? c->physic_ts : c->logics_ts) - CHECKPOINT_SLACK_MS;
-    int64_t ts;
     for (int i = l->file_n; i-- > 0;)
-        if (whole_record_at(r->st, l->files[i]->start, &ts) && ts && ts <= safe)
+        if (begins_before(l->files[i], safe))
             return l->files[i]->start;
     return l->files[0]->start;
 }
@@ -377,7 +386,7 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             return rc;
         r->pos += m.total_size;
         r->found->records++;
-        if (m.store_timestamp > r->last_ts)
+        if (m.store_timestamp > r->last_ts && m.store_timestamp <= MESSAGE_TIME_MAX)
             r->last_ts = m.store_timestamp;
         if (r->pos - r->start - r->told >= PROGRESS_BYTES)
             tell(r, r->pos - r->start, total);

@@ -1024,6 +1024,60 @@ static void a_damaged_record_that_begins_a_later_file_is_damage(void **state)
     fixture_fini(&f);
 }
 
+static void set_store_time(struct store_fixture *f, int64_t at, int64_t ts)
+{
+    enum { STORE_TIME_AT = 56, FILE_SIZE = 4096 };
+    char *log;
+    size_t n;
+    fixture_read_file(f, fixture_path("commitlog/%020d", (int)(at / FILE_SIZE * FILE_SIZE)), &log, &n);
+    be64_put(log + at % FILE_SIZE + STORE_TIME_AT, (uint64_t)ts);
+    fixture_write_file(f, fixture_path("commitlog/%020d", (int)(at / FILE_SIZE * FILE_SIZE)), log, n);
+    free(log);
+}
+
+/* Its first record's time says that all in front of a file was synced: damaged, it must say nothing. */
+static void a_damaged_time_does_not_make_recovery_begin_too_late(void **state)
+{
+    (void)state;
+    enum { FILE_SIZE = 4096, FIRST_FILE = (FILE_SIZE - MESSAGE_BLANK_SIZE) / SEALED };
+    static const int64_t times[] = {INT64_MIN + 1700000000000, 1, INT64_MAX};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        struct store_fixture f;
+        fixture_init(&f, FLUSH_ASYNC);
+        f.o.flush_thorough_ms = 0;
+        f.o.commitlog_file_size = FILE_SIZE;
+        fixture_open(&f);
+        put_sealed(&f, 3, true);
+        clock_fake_advance(&f.clock, 10000);
+        fixture_steps(&f);
+        put_sealed(&f, FIRST_FILE - 3 + 1, true);
+        fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+        set_store_time(&f, FILE_SIZE, times[i]);
+        fixture_open(&f);
+        assert_int_equal(fixture_max(&f, "T", 0), FIRST_FILE);
+        fixture_fini(&f);
+    }
+}
+
+/* Without a checksum nothing tells that a time is damaged; it costs no message and the clock of no other. */
+static void a_time_that_no_clock_shows_is_not_taken_over(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f, FLUSH_ASYNC);
+    f.o.commitlog_file_size = 4096;
+    fixture_open(&f);
+    put_sealed(&f, 3, false);
+    fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
+    set_store_time(&f, 0, INT64_MAX);
+    fixture_open(&f);
+    assert_in_range((uint64_t)f.found.last_ts, 1, MESSAGE_TIME_MAX);
+    assert_int_equal(fixture_max(&f, "T", 0), 3);
+    put_sealed(&f, 1, false);
+    assert_int_equal(fixture_max(&f, "T", 0), 4);
+    fixture_fini(&f);
+}
+
 /* The last message that RocketMQ stored has a foreign property; what is acknowledged here comes behind it. */
 static void a_foreign_property_never_costs_what_was_stored_behind_it(void **state)
 {
@@ -1147,6 +1201,8 @@ int main(void)
         cmocka_unit_test(a_damaged_first_record_is_kept_and_given_to_nobody),
         cmocka_unit_test(a_damaged_last_record_of_a_file_is_given_to_nobody),
         cmocka_unit_test(a_damaged_record_that_begins_a_later_file_is_damage),
+        cmocka_unit_test(a_damaged_time_does_not_make_recovery_begin_too_late),
+        cmocka_unit_test(a_time_that_no_clock_shows_is_not_taken_over),
         cmocka_unit_test(a_foreign_property_never_costs_what_was_stored_behind_it),
         cmocka_unit_test(records_without_a_checksum_are_refused_only_when_it_is_forced),
         cmocka_unit_test(old_content_of_a_file_is_not_replayed),
