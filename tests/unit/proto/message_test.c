@@ -512,9 +512,24 @@ static void the_checksum_counts_for_the_limit_of_properties(void **state)
     assert_int_equal(message_prepare(&m, &size), 0);
 }
 
+static void a_time_to_calculate_with_is_within_its_bounds(void **state)
+{
+    (void)state;
+    static const int64_t times[][2] = {{INT64_MIN, 0},
+                                       {-1, 0},
+                                       {1700000000001, 1700000000001},
+                                       {MESSAGE_TIME_MAX, MESSAGE_TIME_MAX},
+                                       {INT64_MAX, MESSAGE_TIME_MAX}};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        const struct message m = {.store_timestamp = times[i][0]};
+        assert_int_equal(message_store_time(&m), times[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_time_to_calculate_with_is_within_its_bounds),
         cmocka_unit_test(golden_record_is_written_byte_for_byte),
         cmocka_unit_test(golden_record_is_read_field_by_field),
         cmocka_unit_test(every_form_of_record_round_trips),
