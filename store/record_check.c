@@ -53,6 +53,16 @@ bool checksum_fits_nothing(struct store *st, const struct store_file *f, int64_t
     return true;
 }
 
+/* What rests on it, the start of a recovery and the age of a file, rests on one number: unlike a record of which
+ * nothing else is believed this one needs every checksum, whatever the options say. */
+int64_t store_file_first_ts(const struct store_file *f)
+{
+    struct message m;
+    const bool whole = record_judge(slice_of(f->map, (size_t)f->size), f->size, f->start, MESSAGE_CHECK_CRC, &m,
+                                    NULL) == RECORD_WHOLE;
+    return whole && m.store_timestamp > 0 ? m.store_timestamp : INT64_MAX;
+}
+
 /* Records are at least MESSAGE_SIZE_MIN bytes, so each begins in a slot of its own. */
 enum { CHECK_SLOT = 64 };
 static_assert((int)CHECK_SLOT <= (int)MESSAGE_SIZE_MIN, "two records may not share a slot");

@@ -176,23 +176,13 @@ static int last_phys(struct store_queue *q, int64_t *phys, struct err *e)
     return 0;
 }
 
-/* Everything in front of `start` is taken for synced because of this one record's time: unlike a record of which
- * nothing else is believed it needs every checksum, whatever the options say. Without it, the file before does. */
-static bool begins_before(const struct store_file *f, int64_t safe)
-{
-    struct message m;
-    return record_judge(slice_of(f->map, (size_t)f->size), f->size, f->start, MESSAGE_CHECK_CRC, &m, NULL) ==
-               RECORD_WHOLE &&
-           m.store_timestamp > 0 && m.store_timestamp <= safe;
-}
-
 static int64_t start_by_checkpoint(const struct recovery *r)
 {
     const struct commitlog *l = &r->st->log;
     const struct checkpoint *c = &r->st->checkpoint;
     const int64_t safe = (c->physic_ts < c->logics_ts ? c->physic_ts : c->logics_ts) - CHECKPOINT_SLACK_MS;
     for (int i = l->file_n; i-- > 0;)
-        if (begins_before(l->files[i], safe))
+        if (store_file_first_ts(l->files[i]) <= safe)
             return l->files[i]->start;
     return l->files[0]->start;
 }

@@ -12,7 +12,7 @@
  * Reads and deletions go on. Source: DefaultMessageStore.CleanCommitLogService of 5.5.0.
  *
  * The cleaner. A round starts every cleanResourceInterval. It removes the oldest log file while
- *   it is expired (the store time of its last record + fileReservedTime has passed), and the hour is
+ *   it is expired (the latest store time of its records + fileReservedTime has passed), and the hour is
  *   one of deleteWhen or the disk is above diskMaxUsedSpaceRatio; or
  *   the disk is above diskSpaceCleanForciblyRatio and cleanFileForciblyEnable is on,
  * at most deleteFileBatchMax files, deleteCommitLogFilesInterval apart; the disk is measured before each.
@@ -137,17 +137,13 @@ bool space_step(void *arg)
 
 /* ---- age ---- */
 
-/* Store time of the record at the file's beginning; INT64_MAX when there is none yet. */
 static int64_t first_ts(struct store *st, const struct store_file *f)
 {
-    struct message m;
-    if (f->start >= atomic_load(&st->vis.offset) ||
-        message_decode(slice_of(f->map, (size_t)f->size), 0, &m, NULL))
-        return INT64_MAX;
-    return m.store_timestamp;
+    return f->start < atomic_load(&st->vis.offset) ? store_file_first_ts(f) : INT64_MAX;
 }
 
-/* Walks the records of a whole file. `next_ts`, which is never too early, where it is damaged. */
+/* Walks the records of a whole file. `next_ts`, which is never too early, where it is damaged. The latest time, not
+ * the last one: a damaged one must not make the file older than it is. */
 static int64_t walk_last_ts(const struct store_file *f, int64_t next_ts)
 {
     int64_t ts = 0;
@@ -158,10 +154,11 @@ static int64_t walk_last_ts(const struct store_file *f, int64_t next_ts)
             break;
         if (rc)
             return next_ts;
-        ts = m.store_timestamp;
+        if (m.store_timestamp > ts && m.store_timestamp <= MESSAGE_TIME_MAX)
+            ts = m.store_timestamp;
         pos += m.total_size;
     }
-    return ts;
+    return ts ? ts : next_ts;
 }
 
 /* Times do not go back along the log, so mostly one look at a file's neighbour is enough. */

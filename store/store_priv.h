@@ -27,7 +27,7 @@ struct store_file {
     struct fs_file *f;
     char *map; /* [0, size), read-only */
     int64_t start, size;
-    int64_t last_ts; /* store time of its last record; 0 until the cleaner looked it up */
+    int64_t last_ts; /* latest store time of its records; 0 until the cleaner looked it up */
     unsigned char *_Atomic checked; /* a bit for each record of an earlier run that was found whole */
     _Atomic int64_t *asked; /* for each HOT_CHUNK: when and with what answer is_hot was last asked; store_file.c */
     atomic_int refs;
@@ -63,6 +63,10 @@ enum behind { BEHIND_NOTHING, BEHIND_SOMETHING, BEHIND_CHECKSUM };
 /* Is the record at pos whole but for a last property __CRC32# that does not fit? *m and *behind are set then. */
 bool checksum_fits_nothing(struct store *st, const struct store_file *f, int64_t pos, struct message *m,
                            enum behind *behind);
+
+/* Store time of the first record of a log file; INT64_MAX when there is none that is whole, its checksums
+ * included, or a clock could not have shown that time. */
+int64_t store_file_first_ts(const struct store_file *f);
 
 /* ---- places.c: where the parts lie ---- */
 

@@ -239,3 +239,16 @@ void fixture_flip(struct store_fixture *f, const char *path, int64_t at, char ma
     fixture_write_file(f, path, p, n);
     free(p);
 }
+
+void fixture_set_store_time(struct store_fixture *f, int64_t phys_offset, int64_t ts)
+{
+    enum { STORE_TIME_AT = 56 };
+    const int64_t at = phys_offset % f->o.commitlog_file_size;
+    const char *const path = fixture_path("commitlog/%020lld", (long long)(phys_offset - at));
+    char *log;
+    size_t n;
+    fixture_read_file(f, path, &log, &n);
+    be64_put(log + at + STORE_TIME_AT, (uint64_t)ts);
+    fixture_write_file(f, path, log, n);
+    free(log);
+}

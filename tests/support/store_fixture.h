@@ -62,3 +62,5 @@ void fixture_read_file(struct store_fixture *f, const char *path, char **out, si
 void fixture_write_file(struct store_fixture *f, const char *path, const void *p, size_t n);
 /* Damage: the bits of `mask` flip in the byte at `at`, past the store. */
 void fixture_flip(struct store_fixture *f, const char *path, int64_t at, char mask);
+/* The record at phys_offset says that it was stored at `ts`; its checksum, where it has one, stays. */
+void fixture_set_store_time(struct store_fixture *f, int64_t phys_offset, int64_t ts);

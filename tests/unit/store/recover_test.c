@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/support/seed.h"
+#include "tests/support/store_sample.h"
 
 enum { RECORD = MESSAGE_SIZE_MIN + 1 + 50 }; /* topic T, a body of 50 bytes */
 
@@ -1024,17 +1025,6 @@ static void a_damaged_record_that_begins_a_later_file_is_damage(void **state)
     fixture_fini(&f);
 }
 
-static void set_store_time(struct store_fixture *f, int64_t at, int64_t ts)
-{
-    enum { STORE_TIME_AT = 56, FILE_SIZE = 4096 };
-    char *log;
-    size_t n;
-    fixture_read_file(f, fixture_path("commitlog/%020d", (int)(at / FILE_SIZE * FILE_SIZE)), &log, &n);
-    be64_put(log + at % FILE_SIZE + STORE_TIME_AT, (uint64_t)ts);
-    fixture_write_file(f, fixture_path("commitlog/%020d", (int)(at / FILE_SIZE * FILE_SIZE)), log, n);
-    free(log);
-}
-
 /* Its first record's time says that all in front of a file was synced: damaged, it must say nothing. */
 static void a_damaged_time_does_not_make_recovery_begin_too_late(void **state)
 {
@@ -1052,7 +1042,7 @@ static void a_damaged_time_does_not_make_recovery_begin_too_late(void **state)
         fixture_steps(&f);
         put_sealed(&f, FIRST_FILE - 3 + 1, true);
         fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-        set_store_time(&f, FILE_SIZE, times[i]);
+        fixture_set_store_time(&f, FILE_SIZE, times[i]);
         fixture_open(&f);
         assert_int_equal(fixture_max(&f, "T", 0), FIRST_FILE);
         fixture_fini(&f);
@@ -1069,12 +1059,34 @@ static void a_time_that_no_clock_shows_is_not_taken_over(void **state)
     fixture_open(&f);
     put_sealed(&f, 3, false);
     fixture_crash(&f, NULL, FS_SIM_KEEP_ALL);
-    set_store_time(&f, 0, INT64_MAX);
+    fixture_set_store_time(&f, 0, INT64_MAX);
     fixture_open(&f);
     assert_in_range((uint64_t)f.found.last_ts, 1, MESSAGE_TIME_MAX);
     assert_int_equal(fixture_max(&f, "T", 0), 3);
     put_sealed(&f, 1, false);
     assert_int_equal(fixture_max(&f, "T", 0), 4);
+    fixture_fini(&f);
+}
+
+/* Its delivery time is made of it when queues are rebuilt. */
+static void a_delayed_record_with_a_time_that_no_clock_shows_has_a_unit(void **state)
+{
+    (void)state;
+    enum { DELAYED_UNSEALED = 260 };
+    struct store_fixture f;
+    struct sample s;
+    fixture_init(&f, FLUSH_ASYNC);
+    sample_fill(&f, &s);
+    fixture_close(&f);
+    sample_remove(&f, "consumequeue");
+    const struct sample_record *const r = &s.records[DELAYED_UNSEALED];
+    fixture_set_store_time(&f, r->phys, INT64_MAX);
+    fixture_open(&f);
+    struct store_unit u;
+    assert_int_equal(store_units(f.st, slice_str(r->topic), r->queue_id, r->queue_offset, &u, 1), 1);
+    assert_int_equal(u.phys_offset, r->phys);
+    assert_true(u.tags_code > MESSAGE_TIME_MAX);
+    sample_free(&s);
     fixture_fini(&f);
 }
 
@@ -1203,6 +1215,7 @@ int main(void)
         cmocka_unit_test(a_damaged_record_that_begins_a_later_file_is_damage),
         cmocka_unit_test(a_damaged_time_does_not_make_recovery_begin_too_late),
         cmocka_unit_test(a_time_that_no_clock_shows_is_not_taken_over),
+        cmocka_unit_test(a_delayed_record_with_a_time_that_no_clock_shows_has_a_unit),
         cmocka_unit_test(a_foreign_property_never_costs_what_was_stored_behind_it),
         cmocka_unit_test(records_without_a_checksum_are_refused_only_when_it_is_forced),
         cmocka_unit_test(old_content_of_a_file_is_not_replayed),

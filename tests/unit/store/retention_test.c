@@ -118,6 +118,63 @@ static void a_file_is_as_old_as_its_last_record_to_the_millisecond(void **state)
     fixture_fini(&f);
 }
 
+/* Half an hour before the first file's limit it stays, half an hour behind it it goes. */
+static void expect_limit_of_first_file(struct store_fixture *f, int64_t written)
+{
+    clock_fake_advance(&f->clock, written + f->o.file_reserved_ms - HOUR / 2 - clock_wall(&f->clock.base));
+    clean(f);
+    assert_int_equal(first_file(f), 0);
+    clock_fake_advance(&f->clock, HOUR);
+    clean(f);
+    assert_true(first_file(f) > 0);
+}
+
+/* Neither that of its last record nor that of the one which begins the next file. */
+static void a_damaged_time_does_not_move_the_limit_of_a_file(void **state)
+{
+    (void)state;
+    enum { RECORD = MESSAGE_SIZE_MIN + 1 + BODY, LAST = (RECORDS - 1) * RECORD, BODY_AT = 88 };
+    static const struct { int64_t at, ts; bool body; } cases[] = {
+        {LAST, INT64_MIN + 1700000000000, false}, {LAST, 0, false}, {LAST, 1, false}, {LAST, INT64_MAX, false},
+        {FILE_SIZE, INT64_MIN + 1700000000000, false}, {FILE_SIZE, 0, false}, {FILE_SIZE, 1, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct store_fixture f;
+        setup(&f);
+        f.o.delete_hours = (1u << 24) - 1;
+        fixture_open(&f);
+        fixture_put_many(&f, "T", 0, RECORDS - 2, BODY);
+        clock_fake_advance(&f.clock, 5 * HOUR);
+        fixture_put_many(&f, "T", 0, 2, BODY);
+        const int64_t written = clock_wall(&f.clock.base);
+        clock_fake_advance(&f.clock, HOUR);
+        fill(&f, "T", 2);
+        fixture_set_store_time(&f, cases[i].at, cases[i].ts);
+        if (cases[i].body)
+            fixture_flip(&f, fixture_path("commitlog/%020d", FILE_SIZE), BODY_AT, 1);
+        expect_limit_of_first_file(&f, written);
+        fixture_fini(&f);
+    }
+}
+
+/* Of a file without any time that can be believed the next one's says when it ended. */
+static void a_file_of_one_record_with_a_damaged_time_goes_with_the_next_one(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    setup(&f);
+    f.o.delete_hours = (1u << 24) - 1;
+    fixture_open(&f);
+    fixture_put_many(&f, "T", 0, 1, FILE_SIZE - 1000);
+    clock_fake_advance(&f.clock, 5 * HOUR);
+    const int64_t next = clock_wall(&f.clock.base);
+    fixture_put_many(&f, "T", 0, 1, FILE_SIZE - 1000);
+    clock_fake_advance(&f.clock, HOUR);
+    fill(&f, "T", 1);
+    fixture_set_store_time(&f, 0, INT64_MIN + 1700000000000);
+    expect_limit_of_first_file(&f, next);
+    fixture_fini(&f);
+}
+
 static void a_round_removes_a_batch_and_pauses_between_files(void **state)
 {
     (void)state;
@@ -663,6 +720,8 @@ int main(void)
         cmocka_unit_test(expired_files_go_in_a_delete_hour_and_in_no_other),
         cmocka_unit_test(the_last_file_stays_however_old_it_is),
         cmocka_unit_test(a_file_is_as_old_as_its_last_record_to_the_millisecond),
+        cmocka_unit_test(a_damaged_time_does_not_move_the_limit_of_a_file),
+        cmocka_unit_test(a_file_of_one_record_with_a_damaged_time_goes_with_the_next_one),
         cmocka_unit_test(a_round_removes_a_batch_and_pauses_between_files),
         cmocka_unit_test(above_the_used_ratio_expired_files_go_at_any_hour),
         cmocka_unit_test(above_the_forcible_ratio_age_counts_no_more),
