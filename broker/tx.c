@@ -145,12 +145,11 @@ static bool claim_for_parking(struct tx *t, const struct half *h)
 
 static int64_t first_due(const struct tx *t, const struct message *m)
 {
-    const int64_t timeout = t->b->conf->transaction_timeout;
-    int64_t seconds;
+    int64_t wait = t->b->conf->transaction_timeout, seconds;
     const struct slice s = props_str_get(m->properties, PROP_CHECK_IMMUNITY);
-    if (s.p == NULL || slice_i64(s, &seconds) != 0 || seconds < 0 || seconds > INT32_MAX)
-        return message_store_time(m) + timeout;
-    return message_store_time(m) + seconds * 1000;
+    if (s.p != NULL && slice_i64(s, &seconds) == 0 && seconds >= 0 && seconds <= INT32_MAX)
+        wait = seconds * 1000;
+    return message_store_time(m) + wait;
 }
 
 static int remember(struct tx *t, int64_t offset, const struct store_unit *u, int64_t due)

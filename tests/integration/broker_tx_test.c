@@ -301,6 +301,42 @@ static void known_failure_18_a_poisoned_half_does_not_stop_the_others(void **sta
     stop(&f);
 }
 
+static void set_store_time(const struct fixture *f, const struct peer_sent *half, int64_t ts)
+{
+    enum { STORE_TIME_AT = 56 };
+    char be[8];
+    be64_put(be, (uint64_t)ts);
+    FILE *const fp = fopen(tmpdir_path(f->broker.dir, "store/commitlog/00000000000000000000"), "r+b");
+    assert_non_null(fp);
+    assert_int_equal(fseek(fp, half->phys_offset + STORE_TIME_AT, SEEK_SET), 0);
+    assert_int_equal(fwrite(be, sizeof be, 1, fp), 1);
+    assert_int_equal(fclose(fp), 0);
+}
+
+/* Without a checksum nothing tells that it is damaged. Of the far past: asked for at once, and its time to be decided
+ * unasked has passed; of the far future: not asked for, and decided all the same. */
+static void a_half_with_a_damaged_store_time_can_be_decided(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    start(&f, QUICK "enabledAppendPropCRC=false\n");
+    const struct peer_sent past = send_half(&f, "ID-P", PROP_CHECK_IMMUNITY "\0011\002"),
+                           future = send_half(&f, "ID-F", "");
+    peer_close(&f.p);
+    mq_stop(&f.broker);
+    set_store_time(&f, &past, INT64_MIN + 1);
+    set_store_time(&f, &future, INT64_MAX);
+    start(&f, f.conf);
+    peer_heartbeat(&f.p, "client-1", GROUP, NULL, NULL);
+    await_check(&f, &past, "ID-P");
+    assert_int_equal(end(&f, &past, "ID-P", COMMIT, false)->code, RESP_ILLEGAL_OPERATION);
+    assert_int_equal(end(&f, &past, "ID-P", COMMIT, true)->code, RESP_SUCCESS);
+    assert_int_equal(end(&f, &future, "ID-F", COMMIT, false)->code, RESP_SUCCESS);
+    await_low(&f, 2);
+    assert_int_equal(peer_max_offset(&f.p, TOPIC, 1), 2);
+    stop(&f);
+}
+
 static int64_t cpu_ticks(pid_t pid)
 {
     char path[64], text[1024];
@@ -376,6 +412,7 @@ int main(void)
         cmocka_unit_test(only_answered_checks_count_and_the_limit_parks),
         cmocka_unit_test(known_failure_18_immunity_delays_checks_and_uses_none_up),
         cmocka_unit_test(known_failure_18_a_poisoned_half_does_not_stop_the_others),
+        cmocka_unit_test(a_half_with_a_damaged_store_time_can_be_decided),
         cmocka_unit_test(known_failure_26_an_idle_broker_stays_idle_after_a_thousand_transactions),
         cmocka_unit_test(decisions_survive_kill_9_in_sync_flush),
     };

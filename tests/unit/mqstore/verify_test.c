@@ -343,6 +343,24 @@ static void a_delivery_time_that_is_wrong_is_found(void **state)
     expect(x, CQ_WRONG, "SCHEDULE_TOPIC_XXXX/1", 3 * CQ_UNIT_SIZE);
 }
 
+/* Without a checksum nothing says that the time is damaged, but what was made from it does not fit it. */
+static void what_was_made_from_a_time_that_is_damaged_now_is_found(void **state)
+{
+    enum { DELAYED_UNSEALED = 260 };
+    struct fixture *const x = *state;
+    const int64_t phys = x->s.records[DELAYED_UNSEALED].phys;
+    fixture_set_store_time(&x->f, phys, INT64_MIN + 1);
+    expect(x, CQ_WRONG, "SCHEDULE_TOPIC_XXXX/1", -2);
+    expect(x, INDEX_ITEM, "index/", -2);
+    /* An item in front of its own points to it too: "all" of the first delayed record. */
+    const int64_t item15 = INDEX_HEADER_SIZE + 40 * INDEX_SLOT_SIZE + 15 * INDEX_ITEM_SIZE;
+    char path[64], far[8];
+    snprintf(path, sizeof path, "%s", sample_index_file(&x->f, 0));
+    be64_put(far, (uint64_t)phys);
+    sample_put(&x->f, path, item15 + (int64_t)offsetof(struct disk_index_item, phys), far, sizeof far);
+    expect(x, INDEX_ITEM, path, item15);
+}
+
 static void queue_files_missing_short_and_long_are_found(void **state)
 {
     struct fixture *const x = *state;
@@ -550,6 +568,7 @@ int main(void)
         CLOSED(a_sector_that_cannot_be_read_is_a_finding),
         CLOSED(every_changed_byte_of_a_unit_is_found),
         CLOSED(a_delivery_time_that_is_wrong_is_found),
+        CLOSED(what_was_made_from_a_time_that_is_damaged_now_is_found),
         CLOSED(queue_files_missing_short_and_long_are_found),
         CLOSED(a_queue_that_is_gone_is_found_but_for_a_deleted_topic),
         CLOSED(a_unit_behind_the_end_is_found),

@@ -233,6 +233,27 @@ static void both_ends_of_the_time_range_belong_to_it(void **state)
     fixture_fini(&f);
 }
 
+/* A clock shows none of them; the messages are found nevertheless, as of the first or the last moment. */
+static void messages_with_a_damaged_time_are_found(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {INT64_MIN + 1, -1, INT64_MAX, INT64_MIN + 1};
+    enum { N = sizeof times / sizeof *times };
+    struct store_fixture f;
+    struct asked a;
+    int64_t at[N];
+    start(&f);
+    for (int i = 0; i < N; i++)
+        at[i] = put(&f, "T", NULL, "k", 0);
+    fixture_kill(&f);
+    for (int i = 0; i < N; i++)
+        fixture_set_store_time(&f, at[i], times[i]);
+    fixture_open(&f);
+    assert_int_equal(ask(&f, "k"), N);
+    assert_int_equal(ask_range(&f, "T", "k", VIEWS, 0, clock_wall(&f.clock.base), &a), 3);
+    fixture_fini(&f);
+}
+
 static void rollback_records_are_not_indexed_and_prepared_ones_are(void **state)
 {
     (void)state;
@@ -734,6 +755,7 @@ int main(void)
         cmocka_unit_test(equal_hashes_find_nothing_foreign),
         cmocka_unit_test(an_answer_has_the_newest_messages_up_to_its_maximum),
         cmocka_unit_test(both_ends_of_the_time_range_belong_to_it),
+        cmocka_unit_test(messages_with_a_damaged_time_are_found),
         cmocka_unit_test(rollback_records_are_not_indexed_and_prepared_ones_are),
         cmocka_unit_test(without_an_index_a_query_is_told_so),
         cmocka_unit_test(files_roll_and_every_key_stays_found),
