@@ -306,7 +306,8 @@ static void set_store_time(const struct fixture *f, const struct peer_sent *half
     enum { STORE_TIME_AT = 56 };
     char be[8];
     be64_put(be, (uint64_t)ts);
-    FILE *const fp = fopen(tmpdir_path(f->broker.dir, "store/commitlog/00000000000000000000"), "r+b");
+    FILE *const fp =
+        fopen(tmpdir_path(f->broker.dir, "store/commitlog/00000000000000000000"), "r+b");
     assert_non_null(fp);
     assert_int_equal(fseek(fp, half->phys_offset + STORE_TIME_AT, SEEK_SET), 0);
     assert_int_equal(fwrite(be, sizeof be, 1, fp), 1);
