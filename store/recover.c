@@ -94,13 +94,19 @@ static enum record_kind record_at(const struct store *st, const struct store_fil
                         st->o.check_crc_on_recover ? MESSAGE_CHECK_CRC : 0, m, NULL);
 }
 
+/* A record's time to be compared with the checkpoint's, of which 0 says that there was no sync. One that no clock
+ * shows is the earliest. */
+static int64_t shown_time(const struct message *m)
+{
+    return m->store_timestamp > 0 && m->store_timestamp <= MESSAGE_TIME_MAX ? m->store_timestamp : 1;
+}
+
 /* Was the first record of the replay on disk before the last stop for certain? Of the same time as the last
  * sync only the log's first record is: another one may have come behind those that were synced. */
 static bool was_synced(const struct recovery *r, const struct message *m)
 {
-    const int64_t synced = r->st->checkpoint.physic_ts;
-    return m->store_timestamp < synced ||
-           (synced && m->store_timestamp == synced && r->start == r->st->log.files[0]->start);
+    const int64_t synced = r->st->checkpoint.physic_ts, ts = shown_time(m);
+    return ts < synced || (ts == synced && r->start == r->st->log.files[0]->start);
 }
 
 /* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
@@ -376,8 +382,8 @@ static int replay_file(struct recovery *r, const struct store_file *f, bool *end
             return rc;
         r->pos += m.total_size;
         r->found->records++;
-        if (m.store_timestamp > r->last_ts && m.store_timestamp <= MESSAGE_TIME_MAX)
-            r->last_ts = m.store_timestamp;
+        if (shown_time(&m) > r->last_ts)
+            r->last_ts = shown_time(&m);
         if (r->pos - r->start - r->told >= PROGRESS_BYTES)
             tell(r, r->pos - r->start, total);
     }

@@ -238,8 +238,8 @@ static bool was_synced(const struct fuzz_fields *f)
     struct slice content;
     if (!fuzz_disk_get(FUZZ_ROOT "/checkpoint", &content) || content.n < 8)
         return false;
-    const int64_t synced = (int64_t)be64_get(content.p);
-    return f->store_timestamp < (synced < 0 ? 0 : synced) || (synced > 0 && f->store_timestamp == synced);
+    const int64_t synced = (int64_t)be64_get(content.p), ts = f->store_timestamp;
+    return synced > 0 && (ts <= synced || ts > INT64_MAX / 2);
 }
 
 /* A checksum that fits nothing may be an application's property: then the record is kept. */

@@ -1090,6 +1090,33 @@ static void a_delayed_record_with_a_time_that_no_clock_shows_has_a_unit(void **s
     fixture_fini(&f);
 }
 
+/* Nothing but an orderly stop tells that the only record was on disk, and what the start after it leaves must tell
+ * so after a crash. */
+static void a_foreign_property_is_kept_for_good_whatever_the_store_time(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {INT64_MIN, 0, 1, 1700000000000, MESSAGE_TIME_MAX, INT64_MAX};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        for (int clean = 0; clean < 2; clean++) {
+            struct store_fixture f;
+            fixture_init(&f, FLUSH_ASYNC);
+            fixture_open(&f);
+            put_foreign(&f, 1);
+            if (clean)
+                fixture_close(&f);
+            else
+                fixture_kill(&f);
+            fixture_set_store_time(&f, 0, times[i]);
+            sample_remove(&f, "checkpoint");
+            for (int starts = 0; starts < 2; starts++) {
+                fixture_open(&f);
+                assert_int_equal(fixture_max(&f, "T", 0), clean);
+                fixture_kill(&f);
+            }
+            fixture_fini(&f);
+        }
+}
+
 /* The last message that RocketMQ stored has a foreign property; what is acknowledged here comes behind it. */
 static void a_foreign_property_never_costs_what_was_stored_behind_it(void **state)
 {
@@ -1216,6 +1243,7 @@ int main(void)
         cmocka_unit_test(a_damaged_time_does_not_make_recovery_begin_too_late),
         cmocka_unit_test(a_time_that_no_clock_shows_is_not_taken_over),
         cmocka_unit_test(a_delayed_record_with_a_time_that_no_clock_shows_has_a_unit),
+        cmocka_unit_test(a_foreign_property_is_kept_for_good_whatever_the_store_time),
         cmocka_unit_test(a_foreign_property_never_costs_what_was_stored_behind_it),
         cmocka_unit_test(records_without_a_checksum_are_refused_only_when_it_is_forced),
         cmocka_unit_test(old_content_of_a_file_is_not_replayed),
