@@ -73,15 +73,15 @@ func transaction(c *clients, r *report) {
 		same("status", primitive.SendOK, result.Status)
 	}
 
-	for _, body := range []string{"check-commit", "check-rollback", "check-again", "rollback"} {
-		sendHalf(body)
-	}
-	r.check("transaction-commit", func() string {
+	r.check("transaction-commit", func() string { // before any other may be committed by its check
 		sendHalf("commit")
 		same("received while half", []string{"bystander"}, seenWhileHalf)
 		box.awaitCount("commit", 1, soon)
 		return "invisible until committed"
 	})
+	for _, body := range []string{"check-commit", "check-rollback", "check-again", "rollback"} {
+		sendHalf(body)
+	}
 	r.check("transaction-checkback", func() string {
 		box.awaitCount("check-commit", 1, checkLimit)
 		return fmt.Sprintf("committed at check %d", d.rounds("check-commit"))
