@@ -101,12 +101,11 @@ static int64_t shown_time(const struct message *m)
     return m->store_timestamp > 0 && m->store_timestamp <= MESSAGE_TIME_MAX ? m->store_timestamp : 1;
 }
 
-/* Was the first record of the replay on disk before the last stop for certain? Of the same time as the last
- * sync only the log's first record is: another one may have come behind those that were synced. */
+/* Was the first record of a killed broker's replay, nothing behind it, on disk before the last stop for certain? A
+ * replay from a later file begins with a whole record, so this is the log's first: a sync of its time covered it. */
 static bool was_synced(const struct recovery *r, const struct message *m)
 {
-    const int64_t synced = r->st->checkpoint.physic_ts, ts = shown_time(m);
-    return ts < synced || (ts == synced && r->start == r->st->log.files[0]->start);
+    return shown_time(m) <= r->st->checkpoint.physic_ts;
 }
 
 /* A record that is whole but for its last property, which looks like a checksum and fits nothing: is
