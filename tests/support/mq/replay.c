@@ -5,7 +5,9 @@
  * Order: the files of a session as the caller lists them, frames in the order on the wire. A
  * recorded request is sent when its turn comes; a recorded answer is the moment at which ours is
  * awaited, so requests that were in flight together are here too, and a long poll is woken by the
- * same send. Answers that come early are stashed by opaque.
+ * same send. Only requests that change who is there are alone in flight: what another connection
+ * asks next is about that, and two connections have no order. Answers that come early are stashed
+ * by opaque.
  *
  * Topics: recordings ran on a broker that had theirs already. The recorded routes say which, and
  * they are created before the first request; topics that the broker was to create by itself have no
@@ -27,7 +29,7 @@
 enum { ANSWER_MS = 15000, PUSH_MS = 300 };
 
 struct parsed {
-    struct buf bytes, spill; /* what the command borrows from; empty when that is the peer */
+    struct buf bytes, spill; /* what the command borrows from */
     struct command c;
 };
 struct stashed {
@@ -222,16 +224,19 @@ static struct line *line_of(struct session *s, int conn)
     return l;
 }
 
+static void stashed_free(struct stashed *st)
+{
+    list_remove(&st->link);
+    parsed_free(&st->answer);
+    free(st);
+}
+
 static void line_close(struct line *l)
 {
-    struct list *it;
-    while ((it = list_pop_front(&l->stash)) != NULL) {
-        struct stashed *const st = LIST_ENTRY(it, struct stashed, link);
-        parsed_free(&st->answer);
-        free(st);
-    }
-    shutdown(l->peer.fd,
-             SHUT_WR); /* and until the broker has noticed: what follows may ask who is there */
+    LIST_FOREACH_SAFE (it, next, &l->stash)
+        stashed_free(LIST_ENTRY(it, struct stashed, link));
+    shutdown(l->peer.fd, SHUT_WR);
+    /* Until the broker has noticed: what follows may ask who is there. */
     while (peer_receive(&l->peer, ANSWER_MS) != NULL)
         ;
     peer_close(&l->peer);
@@ -264,33 +269,31 @@ static void await_push(struct line *l)
         l->pushes--;
 }
 
-/* Our answer to opaque, out of the stash or off the wire. */
-static void await(struct line *l, const struct golden_frame *f, struct parsed *out)
+static struct stashed *stashed(struct line *l, int32_t opaque)
 {
-    LIST_FOREACH_SAFE (it, next, &l->stash) {
+    LIST_FOREACH (it, &l->stash) {
         struct stashed *const st = LIST_ENTRY(it, struct stashed, link);
-        if (st->answer.c.opaque != f->opaque)
-            continue;
-        *out = st->answer;
-        list_remove(it);
-        free(st);
-        return;
+        if (st->answer.c.opaque == opaque)
+            return st;
     }
-    for (;;) {
+    return NULL;
+}
+
+/* Our answer to the opaque of a recorded request or answer; it stays in the stash. */
+static struct stashed *await(struct line *l, const struct golden_frame *f)
+{
+    struct stashed *found;
+    while ((found = stashed(l, f->opaque)) == NULL) {
         const struct command *const c = peer_receive(&l->peer, ANSWER_MS);
         if (c == NULL)
             fail_msg("%s at %lld: no answer to %s (opaque %d)", f->file, (long long)f->offset,
                      f->name, f->opaque);
-        if ((c->flag & COMMAND_FLAG_RESPONSE) == 0) {
+        if ((c->flag & COMMAND_FLAG_RESPONSE) == 0)
             l->pushes++;
-            continue;
-        }
-        if (c->opaque == f->opaque) {
-            *out = (struct parsed){.c = *c}; /* borrows from the peer until its next frame */
-            return;
-        }
-        stash(l, c);
+        else
+            stash(l, c);
     }
+    return found;
 }
 
 /* --- comparing --- */
@@ -443,19 +446,19 @@ static void compare_body(struct session *s, const struct golden_frame *f,
 
 static void compare(struct session *s, const struct golden_frame *f)
 {
-    struct parsed want, got;
-    struct line *const l = line_of(s, f->conn);
+    struct parsed want;
+    struct stashed *const st = await(line_of(s, f->conn), f);
+    const struct command *const got = &st->answer.c;
     parse(&want, f->bytes);
-    await(l, f, &got);
     s->out->answers++;
-    compare_int(s, f, "code", want.c.code, got.c.code);
-    if (want.c.code == got.c.code) {
-        compare_text(s, f, "remark", want.c.remark, got.c.remark);
-        compare_ext(s, f, &want.c, &got.c);
-        compare_body(s, f, &want.c, &got.c);
+    compare_int(s, f, "code", want.c.code, got->code);
+    if (want.c.code == got->code) {
+        compare_text(s, f, "remark", want.c.remark, got->remark);
+        compare_ext(s, f, &want.c, got);
+        compare_body(s, f, &want.c, got);
     }
     parsed_free(&want);
-    parsed_free(&got);
+    stashed_free(st);
 }
 
 /* --- the session --- */
@@ -557,15 +560,23 @@ static bool is_push(const struct golden_frame *f)
            strcmp(f->to, "client") == 0 && f->request_code == RC_NOTIFY_CONSUMER_IDS_CHANGED;
 }
 
+static bool changes_members(int code)
+{
+    return code == RC_HEART_BEAT || code == RC_UNREGISTER_CLIENT;
+}
+
 static void send_request(struct session *s, const struct golden_frame *f)
 {
+    struct line *const l = line_of(s, f->conn);
     struct parsed p;
     struct buf frame;
     parse(&p, f->bytes);
     buf_init(&frame, 0);
     buf_slice_add(&frame, f->bytes);
     carry_over(s, &p.c, &frame);
-    peer_send_raw(&line_of(s, f->conn)->peer, buf_slice(&frame));
+    peer_send_raw(&l->peer, buf_slice(&frame));
+    if (changes_members(p.c.code))
+        await(l, f);
     buf_free(&frame);
     parsed_free(&p);
     s->out->requests++;
