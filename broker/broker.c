@@ -350,6 +350,7 @@ static int port_open(struct broker *b, bool fast, int port, struct server **out,
         .idle_ms = (int64_t)b->conf->idle_seconds * 1000,
         .inflight_max = b->conf->requests_per_connection_max,
         .whole_turns = b->conf->flush_disk_type == FLUSH_DISK_SYNC, /* a sync costs more than a turn */
+        .busy_poll_us = b->conf->busy_poll_us,
     };
     return server_open(out, &so, e);
 }

@@ -208,7 +208,8 @@ static void note_reader(struct conn *c)
 }
 
 /* Without more ado a lone connection takes turns with us: its peer waits while we work and the other
- * way round. So it is read in smaller parts, and each part's results leave before the next is read.
+ * way round. So it is read in smaller parts, and each part's results leave before the next is read; and
+ * when all have left the loop stays awake for a moment, because the next request comes soon.
  * Several connections keep everybody busy; to them this would only mean smaller batches. */
 static bool is_lone(const struct io *io)
 {
@@ -263,8 +264,11 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     } else {
         take_bytes(c, (size_t)n);
         conn_run(c);
-        if (c->io->turn_input >= TURN_INPUT && is_lone(c->io))
+        if (!is_lone(c->io))
+            return;
+        if (c->io->turn_input >= TURN_INPUT)
             loop_cut_turn(c->loop);
+        loop_busy_poll(c->loop, c->io->limits.busy_poll_ns);
     }
 }
 

@@ -26,6 +26,7 @@ struct io_limits {
     size_t input_total;             /* per loop: above it long unfinished frames are given up */
     int inflight_max;
     bool cut_turns; /* of a lone connection; see is_lone */
+    uint64_t busy_poll_ns; /* after a turn of a lone connection; 0: not */
 };
 enum {
     TURN_INPUT = 64 * 1024,       /* bytes of a lone connection, then its results so far leave */

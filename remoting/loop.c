@@ -6,7 +6,8 @@
  * libuv's order within a turn is timers, prepare, poll (sockets and mail), check, close callbacks.
  * The hooks hang on both prepare and check: after poll, because that is where a turn's requests have
  * been gathered; before poll, because timers and close callbacks queue work too and the loop must not
- * go to sleep on it.
+ * go to sleep on it. Between the second time and the poll the loop may look for events without sleeping
+ * (loop_busy_poll).
  *
  * Happy path: loop_start prepares everything in the caller's thread, so that its failures are returned
  * there, then starts the thread; mail posted before the first turn simply waits. loop_stop posts one
@@ -19,6 +20,7 @@
  * itself while it runs, no other. */
 #include "remoting/loop.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -40,9 +42,52 @@ static void end_turn(struct loop *l)
     run_hooks(l);
 }
 
+/* --- busy polling --- */
+
+void loop_busy_poll(struct loop *l, uint64_t ns)
+{
+    l->busy.ns = ns;
+}
+
+/* Sockets that libuv has not yet told the kernel about, new ones, are not seen: they wait for as long as
+ * the look takes. */
+static bool event_comes(const struct loop *l, uint64_t ns)
+{
+    struct pollfd events = {.fd = uv_backend_fd(&l->uv), .events = POLLIN};
+    const uint64_t until = uv_hrtime() + ns;
+    do {
+        if (poll(&events, 1, 0) > 0)
+            return true;
+    } while (uv_hrtime() < until);
+    return false;
+}
+
+static void busy_poll(struct loop *l)
+{
+    struct busy_poll *const b = &l->busy;
+    const uint64_t ns = b->ns;
+    b->ns = 0;
+    if (ns == 0 || l->only_processor || uv_backend_timeout(&l->uv) == 0)
+        return;
+    if (b->skip > 0) {
+        b->skip--;
+        return;
+    }
+    b->runs++;
+    if (event_comes(l, ns))
+        b->vain = 0;
+    else if (b->vain < BUSY_POLL_SKIP_MAX)
+        b->vain = b->vain == 0 ? 1 : 2 * b->vain;
+    b->skip = b->vain;
+}
+
+/* --- a turn --- */
+
 static void on_prepare(uv_prepare_t *p)
 {
-    end_turn(LIST_ENTRY(p, struct loop, prepare));
+    struct loop *l = LIST_ENTRY(p, struct loop, prepare);
+    end_turn(l);
+    busy_poll(l);
 }
 
 static void on_check(uv_check_t *p)
@@ -86,7 +131,7 @@ static void close_handles(struct loop *l)
 
 int loop_start(struct loop *l, const char *name, int index, struct err *e)
 {
-    *l = (struct loop){.index = index};
+    *l = (struct loop){.index = index, .only_processor = uv_available_parallelism() == 1};
     snprintf(l->name, sizeof l->name, "%s", name);
     list_init(&l->hooks);
     int rc = uv_loop_init(&l->uv);

@@ -12,6 +12,13 @@
 #include "base/list.h"
 #include "base/mailbox.h"
 
+enum { BUSY_POLL_SKIP_MAX = 64 };
+struct busy_poll { /* the loop's thread */
+    uint64_t ns;   /* before the next sleep; 0: not at all */
+    uint64_t runs; /* looks for events, counted */
+    int skip;      /* wishes that are left out */
+    int vain;      /* what the last look set skip to; 0: it found something */
+};
 struct loop {
     uv_loop_t uv;
     uv_thread_t thread;
@@ -19,10 +26,11 @@ struct loop {
     uv_prepare_t prepare;
     uv_check_t check;
     struct list hooks; /* struct turn_hook, in order of their rank */
+    struct busy_poll busy;
     char name[16];
     uint64_t turn; /* counts; loop thread */
     int index;
-    bool running;
+    bool running, only_processor;
 };
 struct turn_hook {
     struct list link;
@@ -40,6 +48,11 @@ int loop_post(struct loop *l, struct mail *m) HP_MUST_USE;
 /* Any thread but the loop's: runs fn(arg) on the loop and waits for it. */
 int loop_call(struct loop *l, void (*fn)(void *arg), void *arg) HP_MUST_USE;
 bool loop_is_current(const struct loop *l);
+/* Loop thread. The loop looks for events for `ns` nanoseconds before it sleeps next: for a turn whose
+ * output makes the peer send again at once, which then need not wait until a thread is woken. After a
+ * look in vain the next wish is left out, after another one the next 2, 4 .. 64. With one processor it
+ * never looks: that would keep the peer from running. */
+void loop_busy_poll(struct loop *l, uint64_t ns);
 /* Loop thread. */
 void loop_hook_add(struct loop *l, struct turn_hook *h);
 void loop_hook_remove(struct turn_hook *h);

@@ -153,6 +153,7 @@ static struct io_limits limits_of(const struct server_opts *o)
         .input_total = or_size(o->input_total, 1024 * MIB) / (size_t)o->loop_n,
         .inflight_max = or_int(o->inflight_max, 4096),
         .cut_turns = !o->whole_turns,
+        .busy_poll_ns = (uint64_t)o->busy_poll_us * 1000,
     };
 }
 

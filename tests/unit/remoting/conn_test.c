@@ -121,6 +121,68 @@ static void a_lone_connection_gets_answers_while_the_rest_of_its_requests_is_wor
     uv_sem_destroy(&t.go);
 }
 
+struct looks {
+    struct loop *loop;
+    uint64_t runs;
+};
+
+static void see_looks(void *arg)
+{
+    struct looks *l = arg;
+    l->runs = l->loop->busy.runs;
+}
+
+/* How often the loop looked for more before it slept, while each of n connections had its turns. */
+static uint64_t looks_of(struct fixture *f, struct server_opts *o, int n)
+{
+    struct looks l = {.loop = &f->rig.loops[0]};
+    int fds[2];
+    o->loop_n = 1;
+    fds[0] = serve_and_connect(f, o);
+    if (n > 1)
+        fds[1] = peer_connect(server_port(f->rig.server));
+    for (int i = 0; i < 4 * LONE_TURNS; i++) {
+        peer_request(fds[i % n], CODE_ECHO, i);
+        expect_answer(fds[i % n], i, RESP_SUCCESS);
+    }
+    assert_int_equal(loop_call(l.loop, see_looks, &l), 0);
+    for (int i = 0; i < n; i++)
+        close(fds[i]);
+    return l.runs;
+}
+
+static void the_loop_of_a_lone_connection_looks_for_more_before_it_sleeps(void **state)
+{
+    struct fixture *f = *state;
+    struct server_opts o = opts(f);
+    o.busy_poll_us = 50;
+    assert_int_equal(looks_of(f, &o, 1) > 0, uv_available_parallelism() > 1);
+}
+
+static void the_loop_of_several_connections_does_not(void **state)
+{
+    struct fixture *f = *state;
+    struct server_opts o = opts(f);
+    o.busy_poll_us = 50;
+    assert_int_equal(looks_of(f, &o, 2), 0);
+}
+
+static void a_loop_of_whole_turns_does_not(void **state)
+{
+    struct fixture *f = *state;
+    struct server_opts o = opts(f);
+    o.busy_poll_us = 50;
+    o.whole_turns = true;
+    assert_int_equal(looks_of(f, &o, 1), 0);
+}
+
+static void a_loop_without_time_for_it_does_not(void **state)
+{
+    struct fixture *f = *state;
+    struct server_opts o = opts(f);
+    assert_int_equal(looks_of(f, &o, 1), 0);
+}
+
 static void expect_closed_after(struct fixture *f, struct slice bytes)
 {
     int fd = peer_connect(server_port(f->rig.server));
@@ -353,6 +415,10 @@ int main(void)
         TEST(a_stream_cut_anywhere_gives_the_same_answers),
         TEST(requests_beyond_a_turn_s_share_are_served_in_the_next_turns),
         TEST(a_lone_connection_gets_answers_while_the_rest_of_its_requests_is_worked_on),
+        TEST(the_loop_of_a_lone_connection_looks_for_more_before_it_sleeps),
+        TEST(the_loop_of_several_connections_does_not),
+        TEST(a_loop_of_whole_turns_does_not),
+        TEST(a_loop_without_time_for_it_does_not),
         TEST(garbage_closes_the_connection_and_nothing_else),
         TEST(random_damage_never_disturbs_other_connections),
         TEST(a_silent_connection_is_closed_after_the_first_request_limit),

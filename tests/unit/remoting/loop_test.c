@@ -1,11 +1,12 @@
 #include "tests/support/test.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "remoting/loop.h"
 #include "tests/support/wait.h"
 
-enum { DEADLINE_MS = 20000 };
+enum { DEADLINE_MS = 20000, LOOK_NS = 50000 };
 
 struct fixture;
 struct letter {
@@ -15,7 +16,7 @@ struct letter {
 };
 struct fixture {
     struct loop loop;
-    struct turn_hook first, second;
+    struct turn_hook first, second, wishes;
     int turns[2];      /* loop thread */
     char order[64];    /* which hook ran, in order */
     size_t order_n;
@@ -27,6 +28,10 @@ struct fixture {
     _Atomic bool timer_seen;
     bool timer_fired;
     bool cut_seen;
+    uv_idle_t idle;
+    struct busy_poll busy_before, busy_seen; /* the loop's thread, until done */
+    int turns_seen;
+    _Atomic bool done;
 };
 
 static int setup(void **state)
@@ -35,6 +40,25 @@ static int setup(void **state)
     struct err e = {0};
     assert_ok(loop_start(&f->loop, "loop under test", 3, &e), &e);
     *state = f;
+    return 0;
+}
+
+static void wish(struct turn_hook *h)
+{
+    loop_busy_poll(&LIST_ENTRY(h, struct fixture, wishes)->loop, LOOK_NS);
+}
+
+static void poll_busily(void *arg)
+{
+    struct fixture *f = arg;
+    f->wishes = (struct turn_hook){.fn = wish};
+    loop_hook_add(&f->loop, &f->wishes);
+}
+
+static int setup_polling(void **state)
+{
+    setup(state);
+    assert_int_equal(loop_call(&((struct fixture *)*state)->loop, poll_busily, *state), 0);
     return 0;
 }
 
@@ -206,7 +230,124 @@ static void hooks_see_a_timer_s_work_before_the_loop_sleeps(void **state)
     assert_true(seen);
 }
 
+/* --- busy polling --- */
+
+static void see_busy(struct fixture *f)
+{
+    f->busy_seen = f->loop.busy;
+}
+
+static void look_at_busy(void *arg)
+{
+    see_busy(arg);
+}
+
+enum { LOOKS = 12, ECHOES = 300, IDLE_TURNS = 100 };
+
+static void on_tick(uv_timer_t *t)
+{
+    struct fixture *f = LIST_ENTRY(t, struct fixture, timer);
+    see_busy(f);
+    f->turns_seen++;
+    if (f->busy_seen.runs < LOOKS)
+        return;
+    uv_close((uv_handle_t *)t, NULL);
+    f->done = true;
+}
+
+static void start_ticking(void *arg)
+{
+    struct fixture *f = arg;
+    uv_timer_init(&f->loop.uv, &f->timer);
+    uv_timer_start(&f->timer, on_tick, 1, 1);
+}
+
+static bool is_done(void *arg)
+{
+    return ((struct fixture *)arg)->done;
+}
+
+static void echo(struct mail *m)
+{
+    struct fixture *f = LIST_ENTRY(m, struct letter, mail)->fixture;
+    see_busy(f);
+    if (++f->turns_seen == ECHOES)
+        f->done = true;
+    else
+        MQ_ASSERT(loop_post(&f->loop, m) == 0);
+}
+
+static void looks_in_vain_become_rare_until_one_finds_something(void **state)
+{
+    struct fixture *f = *state;
+    if (uv_available_parallelism() < 2)
+        skip();
+    assert_int_equal(loop_call(&f->loop, start_ticking, f), 0);
+    assert_true(wait_until(is_done, f, DEADLINE_MS));
+    assert_int_equal(f->busy_seen.vain, BUSY_POLL_SKIP_MAX);
+    /* The first looks may find the mail of the calls. */
+    assert_in_range(f->turns_seen, 1 + 2 + 4 + 8 + 16 + 32 + 64 + 64, INT_MAX);
+    f->done = false;
+    f->turns_seen = 0;
+    f->letters[0] = (struct letter){{.deliver = echo}, f, 0};
+    assert_int_equal(loop_post(&f->loop, &f->letters[0].mail), 0);
+    assert_true(wait_until(is_done, f, DEADLINE_MS));
+    assert_int_equal(f->busy_seen.vain, 0);
+    assert_in_range(f->busy_seen.runs, ECHOES - BUSY_POLL_SKIP_MAX, ECHOES + LOOKS + 1);
+}
+
+static void on_idle(uv_idle_t *i)
+{
+    struct fixture *f = LIST_ENTRY(i, struct fixture, idle);
+    if (f->turns_seen++ == 1)
+        f->busy_before = f->loop.busy;
+    if (f->turns_seen < IDLE_TURNS)
+        return;
+    see_busy(f);
+    uv_close((uv_handle_t *)i, NULL);
+    f->done = true;
+}
+
+static void start_idle(void *arg)
+{
+    struct fixture *f = arg;
+    uv_idle_init(&f->loop.uv, &f->idle);
+    uv_idle_start(&f->idle, on_idle);
+}
+
+static void a_loop_that_is_not_going_to_sleep_does_not_look(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(loop_call(&f->loop, start_idle, f), 0);
+    assert_true(wait_until(is_done, f, DEADLINE_MS));
+    assert_int_equal(f->busy_seen.runs, f->busy_before.runs);
+}
+
+static void a_loop_that_was_not_asked_to_never_looks(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(loop_call(&f->loop, look_at_busy, f), 0);
+    assert_int_equal(f->busy_seen.runs, 0);
+}
+
+static void wish_once(void *arg)
+{
+    struct fixture *f = arg;
+    loop_busy_poll(&f->loop, LOOK_NS);
+}
+
+static void a_wish_is_for_one_sleep(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(loop_call(&f->loop, wish_once, f), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(loop_call(&f->loop, look_at_busy, f), 0);
+    assert_int_equal(f->busy_seen.runs, uv_available_parallelism() > 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define POLLING(name) {#name ", busy polling", name, setup_polling, teardown, NULL}
 
 int main(void)
 {
@@ -216,6 +357,13 @@ int main(void)
         TEST(hooks_run_every_turn_lower_rank_first),
         TEST(a_cut_runs_the_hooks_within_the_turn),
         TEST(hooks_see_a_timer_s_work_before_the_loop_sleeps),
+        TEST(a_loop_that_was_not_asked_to_never_looks),
+        TEST(a_wish_is_for_one_sleep),
+        POLLING(mail_is_delivered_in_order),
+        POLLING(hooks_run_every_turn_lower_rank_first),
+        POLLING(hooks_see_a_timer_s_work_before_the_loop_sleeps),
+        POLLING(looks_in_vain_become_rare_until_one_finds_something),
+        POLLING(a_loop_that_is_not_going_to_sleep_does_not_look),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
