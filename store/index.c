@@ -442,8 +442,8 @@ static int reopen_last(struct opening *o, struct err *e)
     return 0;
 }
 
-/* Files that do not grow are believed as they are, so they are full, and their headers must agree with their
- * items and with the log: a position taken from a wrong one would leave records out for good. */
+/* Files that do not grow are believed as they are, so they must be full, and their headers must agree with
+ * their items and with the log: a position taken from a wrong one would leave records out for good. */
 static int check_others(struct opening *o, struct err *e)
 {
     struct index *ix = o->ix;
@@ -452,8 +452,10 @@ static int check_others(struct opening *o, struct err *e)
         struct err why;
         if (ix->files[i]->slots)
             continue;
-        rc = ix->files[i]->h.count > 1 ? index_file_check(ix->files[i], ix->log_end, &why)
-                                       : err_set(&why, E_CORRUPT, "%s: holds no item", ix->files[i]->path);
+        rc = index_file_full(ix->files[i])
+                 ? index_file_check(ix->files[i], ix->log_end, &why)
+                 : err_set(&why, E_CORRUPT, "%s: holds %d items of %d, and a younger file follows", ix->files[i]->path,
+                           ix->files[i]->h.count - 1, ix->files[i]->item_max - 1);
         if (rc != E_CORRUPT) {
             rc = rc ? err_set(e, rc, "%s", why.text) : 0;
             continue;
