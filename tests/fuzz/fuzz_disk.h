@@ -5,7 +5,7 @@
  * disk, one thread. */
 #include "base/fs.h"
 
-enum { FUZZ_DISK_BYTES = 1 << 20, FUZZ_DISK_NODES = 192 };
+enum { FUZZ_DISK_BYTES = 1 << 20, FUZZ_DISK_NODES = 512 };
 
 struct fs *fuzz_disk(void);
 void fuzz_disk_reset(void); /* nothing on it; every file must be closed */

@@ -10,14 +10,18 @@ struct walk {
     struct image *i;
     struct fs *fs;
     char dir[512];
-    char names[64][256];
-    int n;
+    char (*names)[256];
+    int n, cap;
 };
 
 static int note_name(void *arg, const char *name)
 {
     struct walk *k = arg;
-    MQ_ASSERT(k->n < 64);
+    if (k->n == k->cap) {
+        k->cap = k->cap ? k->cap * 2 : 64;
+        k->names = realloc(k->names, (size_t)k->cap * sizeof *k->names);
+        MQ_ASSERT(k->names);
+    }
     snprintf(k->names[k->n++], sizeof k->names[0], "%s", name);
     return 0;
 }
@@ -56,6 +60,7 @@ static void take_dir(struct image *i, struct fs *fs, const char *dir)
         else
             take_file(i, fs, path);
     }
+    free(k->names);
     free(k);
 }
 

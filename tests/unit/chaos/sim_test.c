@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "tests/chaos/sim/image.h"
 #include "tests/support/test.h"
 
 enum { STEPS = 60, SEEDS = 6, ROW_SEED = 303 /* `mqchaos` draws new ones */ };
@@ -349,6 +350,21 @@ static void flipped_bits_are_named_or_repaired_and_never_served(void **state)
     assert_int_equal(t.faults, 15 * R4_KINDS);
 }
 
+/* 68 index files of 7 entries each. */
+static void an_image_takes_any_number_of_files(void **state)
+{
+    (void)state;
+    struct image *const i = calloc(1, sizeof *i);
+    int index_files = 0;
+    assert_non_null(i);
+    image_make(i, 162251166251568, true);
+    for (int k = 0; k < i->n; k++)
+        index_files += strstr(i->v[k].path, "/index/") != NULL;
+    assert_true(index_files > 64);
+    image_free(i);
+    free(i);
+}
+
 static void failing_calls_lead_to_no_false_acknowledgement(void **state)
 {
     (void)state;
@@ -427,6 +443,7 @@ int main(void)
         cmocka_unit_test(power_cuts_at_random_instants_cost_nothing_promised),
         cmocka_unit_test(a_log_that_is_cut_keeps_its_whole_records),
         cmocka_unit_test(flipped_bits_are_named_or_repaired_and_never_served),
+        cmocka_unit_test(an_image_takes_any_number_of_files),
         cmocka_unit_test(failing_calls_lead_to_no_false_acknowledgement),
         cmocka_unit_test(a_failed_store_goes_on_removing_what_is_expired),
         cmocka_unit_test(a_queue_never_ends_before_where_it_had_been),
