@@ -17,7 +17,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -200,14 +199,11 @@ static void sweep_end(void *arg)
     uv_close((uv_handle_t *)&n->sweep, NULL);
 }
 
-/* One loop on small machines: with two cores the other one is left to the flusher and the clients,
- * and one loop makes larger batches. More than four gain nothing: the log has one writer. */
+/* Measured in docs/decisions/0007-network-loops.md. More than four gain nothing: the log has one writer. */
 static int loop_count(const struct broker_conf *c)
 {
-    if (c->loops > 0)
-        return c->loops;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores <= 2 ? 1 : cores > LOOPS_AUTO_MAX ? LOOPS_AUTO_MAX : (int)cores;
+    const unsigned cores = uv_available_parallelism();
+    return c->loops > 0 ? c->loops : cores > LOOPS_AUTO_MAX ? LOOPS_AUTO_MAX : (int)cores;
 }
 
 static int net_open(struct broker *b, int i, struct err *e)
