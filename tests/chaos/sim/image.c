@@ -49,7 +49,8 @@ static void take_dir(struct image *i, struct fs *fs, const char *dir)
     struct walk *k = calloc(1, sizeof *k);
     MQ_ASSERT(k);
     MQ_ASSERT(!fs->list(fs, dir, note_name, k, NULL));
-    qsort(k->names, (size_t)k->n, sizeof k->names[0], compare_names);
+    if (k->n) /* an empty one has no array, and qsort wants one */
+        qsort(k->names, (size_t)k->n, sizeof k->names[0], compare_names);
     for (int n = 0; n < k->n; n++) {
         char path[sizeof k->dir + sizeof k->names[0]];
         struct fs_stat st;
