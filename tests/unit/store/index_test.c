@@ -436,10 +436,9 @@ static void damaged_files_are_built_anew(void **state)
 }
 
 /* The last file is found damaged only after the ones in front were taken for good: the position must not come
- * from the header of one that holds nothing. */
-static void an_empty_file_in_front_of_a_damaged_one_is_not_believed(void **state)
+ * from the header of one that holds nothing, or that names another last record than its items. */
+static void assert_header_in_front_is_not_believed(bool empty)
 {
-    (void)state;
     struct store_fixture f;
     struct err e;
     char *p, paths[3][64];
@@ -455,7 +454,8 @@ static void an_empty_file_in_front_of_a_damaged_one_is_not_believed(void **state
     fixture_close(&f);
     fixture_read_file(&f, paths[0], &p, &n);
     be64_put(p + 24, INT64_MAX); /* its last offset */
-    be32_put(p + 36, 0);         /* its items */
+    if (empty)
+        be32_put(p + 36, 0); /* its items */
     fixture_write_file(&f, paths[0], p, n);
     free(p);
     fixture_read_file(&f, paths[1], &p, &n);
@@ -467,6 +467,13 @@ static void an_empty_file_in_front_of_a_damaged_one_is_not_believed(void **state
     fixture_open(&f);
     assert_all_found(&f, 0, count);
     fixture_fini(&f);
+}
+
+static void a_wrong_header_in_front_of_a_damaged_file_is_not_believed(void **state)
+{
+    (void)state;
+    assert_header_in_front_is_not_believed(true);
+    assert_header_in_front_is_not_believed(false);
 }
 
 /* Such as an old copy that was put back: what it does not hold yet would never be found again. */
@@ -790,7 +797,7 @@ int main(void)
         cmocka_unit_test(an_index_that_was_deleted_is_built_anew),
         cmocka_unit_test(damaged_files_are_built_anew),
         cmocka_unit_test(an_item_that_points_behind_the_log_is_damage_when_nothing_was_lost),
-        cmocka_unit_test(an_empty_file_in_front_of_a_damaged_one_is_not_believed),
+        cmocka_unit_test(a_wrong_header_in_front_of_a_damaged_file_is_not_believed),
         cmocka_unit_test(a_file_that_is_not_full_in_front_of_a_younger_one_is_not_believed),
         cmocka_unit_test(a_state_that_counts_impossible_items_is_not_believed),
         cmocka_unit_test(slots_that_the_header_counts_wrongly_are_counted_anew),
