@@ -9,8 +9,8 @@
  * connection in the middle of a frame does not pin 64 KiB, a long one keeps its block, which grows as
  * bytes arrive.
  *
- * A connection that has been alone on its loop for a while is read in parts of TURN_INPUT bytes, and the turn is cut
- * (loop_cut_turn) after each: see is_lone.
+ * A connection that has been the only one of its server to send for a while is read in parts of
+ * TURN_INPUT bytes, and the turn is cut (loop_cut_turn) after each: see is_lone.
  *
  * Why a connection may not be read, and what lets it go on:
  *   its turn's share of frames is used up      the next turn (io_resume_later)
@@ -199,11 +199,14 @@ static bool make_room(struct conn *c)
 static void note_reader(struct conn *c)
 {
     struct io *io = c->io;
-    if (io->reader_id != c->id)
+    if (io->reader_id == NULL)
+        return;
+    if (atomic_load_explicit(io->reader_id, memory_order_relaxed) != c->id) {
+        atomic_store_explicit(io->reader_id, c->id, memory_order_relaxed);
         io->reader_turns = 0;
-    else if (io->turn != c->loop->turn)
+    } else if (io->turn != c->loop->turn) {
         io->reader_turns++;
-    io->reader_id = c->id;
+    }
     io->turn = c->loop->turn;
 }
 
@@ -213,7 +216,7 @@ static void note_reader(struct conn *c)
  * Several connections keep everybody busy; to them this would only mean smaller batches. */
 static bool is_lone(const struct io *io)
 {
-    return io->limits.cut_turns && io->reader_turns >= LONE_TURNS;
+    return io->reader_turns >= LONE_TURNS;
 }
 
 static void give_space(uv_handle_t *h, size_t suggested, uv_buf_t *buf)

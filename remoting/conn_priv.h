@@ -25,7 +25,6 @@ struct io_limits {
     size_t output_total;            /* per loop: above it no connection with queued output is read */
     size_t input_total;             /* per loop: above it long unfinished frames are given up */
     int inflight_max;
-    bool cut_turns; /* of a lone connection; see is_lone */
     uint64_t busy_poll_ns; /* after a turn of a lone connection; 0: not */
 };
 enum {
@@ -73,8 +72,9 @@ struct io {
     size_t iov_cap;
     size_t queued; /* output bytes of all connections */
     size_t turn_input;  /* bytes read since the hook ran */
-    uint64_t reader_id; /* of the connection that was read last */
-    uint64_t turn;      /* the loop's, at that time */
+    /* The connection that was read last, on any of the owner's loops; NULL: none is ever lone. */
+    _Atomic uint64_t *reader_id;
+    uint64_t turn;         /* the loop's, when one of this io was read last */
     uint64_t reader_turns; /* turns, up to that one, in which no other was read */
     struct io_stats stats;
     bool closing;

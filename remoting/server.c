@@ -152,7 +152,6 @@ static struct io_limits limits_of(const struct server_opts *o)
         .output_total = or_size(o->output_total, 512 * MIB) / (size_t)o->loop_n,
         .input_total = or_size(o->input_total, 1024 * MIB) / (size_t)o->loop_n,
         .inflight_max = or_int(o->inflight_max, 4096),
-        .cut_turns = !o->whole_turns,
         .busy_poll_ns = (uint64_t)o->busy_poll_us * 1000,
     };
 }
@@ -201,6 +200,7 @@ static int open_ios(struct server *s, const struct server_opts *o, struct err *e
         sio->io.name = s->name;
         sio->io.events = &server_events;
         sio->io.limits = limits_of(o);
+        sio->io.reader_id = o->whole_turns ? NULL : &s->reader_id;
         list_init(&sio->reqs_free);
         struct open_call oc = {.sio = sio};
         int rc = loop_call(o->loops[i], open_on_loop, &oc);

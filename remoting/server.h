@@ -63,8 +63,8 @@ struct server_opts {
     size_t input_total;       /* [1 GiB]; above it a connection in a long unfinished frame is closed */
     /* Never cut a turn: for handlers whose answers wait for something that is paid once a turn. */
     bool whole_turns;
-    /* [0: not] How long a loop looks for the next request of a connection that it has to itself before it
-     * sleeps; not with whole_turns. See loop_busy_poll. */
+    /* [0: not] How long a loop looks for the next request of a connection that has the server to
+     * itself before it sleeps; not with whole_turns. See loop_busy_poll. */
     int busy_poll_us;
 };
 

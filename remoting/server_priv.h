@@ -69,6 +69,7 @@ struct server {
     /* shared by loops */
     _Atomic bool draining;
     _Atomic int open;
+    _Atomic uint64_t reader_id; /* of the ios */
     uv_mutex_t per_ip_lock;
     struct map *per_ip; /* address -> count; NULL without a limit */
     uv_sem_t stopped;   /* one post per loop, and one of the acceptor */

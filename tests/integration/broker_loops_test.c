@@ -2,22 +2,12 @@
 #include <stdio.h>
 
 #include "broker/broker.h"
+#include "tests/support/loop_looks.h"
 #include "tests/support/mq/peer.h"
 #include "tests/support/test.h"
 #include "tests/support/tmpdir.h"
 
 enum { MESSAGES = 60 };
-
-struct seen {
-    struct loop *loop;
-    uint64_t runs;
-};
-
-static void see(void *arg)
-{
-    struct seen *s = arg;
-    s->runs = s->loop->busy.runs;
-}
 
 static void set(struct broker_conf *conf, const char *key, const char *value)
 {
@@ -74,19 +64,16 @@ static uint64_t looks(const char *key, const char *value)
     struct broker *const b = start(&conf, key, value);
     struct peer p;
     char address[40];
-    uint64_t runs = 0;
+    uint64_t n = 0;
     snprintf(address, sizeof address, "127.0.0.1:%d", broker_port(b));
     peer_open(&p, address);
     for (int i = 0; i < MESSAGES; i++)
         peer_send_message(&p, "pg", "busy", 0, "one", "");
-    for (int i = 0; i < b->net_n; i++) {
-        struct seen s = {.loop = &b->nets[i].loop};
-        assert_int_equal(loop_call(s.loop, see, &s), 0);
-        runs += s.runs;
-    }
+    for (int i = 0; i < b->net_n; i++)
+        n += loop_looks(&b->nets[i].loop);
     peer_close(&p);
     stop(b, &conf);
-    return runs;
+    return n;
 }
 
 static void a_network_loop_looks_for_the_next_request_of_a_lone_client_in_async_flush(void **state)

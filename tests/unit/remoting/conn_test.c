@@ -1,6 +1,7 @@
 #include "tests/unit/remoting/echo_server.h"
 
 #include "remoting/conn_priv.h"
+#include "tests/support/loop_looks.h"
 #include "tests/support/seed.h"
 
 static void a_stream_cut_anywhere_gives_the_same_answers(void **state)
@@ -121,34 +122,41 @@ static void a_lone_connection_gets_answers_while_the_rest_of_its_requests_is_wor
     uv_sem_destroy(&t.go);
 }
 
-struct looks {
-    struct loop *loop;
-    uint64_t runs;
-};
-
-static void see_looks(void *arg)
+/* How often the loops looked for more before they slept, while each of n connections had its turns. */
+static uint64_t looks_while(struct fixture *f, const int *fds, int n)
 {
-    struct looks *l = arg;
-    l->runs = l->loop->busy.runs;
-}
-
-/* How often the loop looked for more before it slept, while each of n connections had its turns. */
-static uint64_t looks_of(struct fixture *f, struct server_opts *o, int n)
-{
-    struct looks l = {.loop = &f->rig.loops[0]};
-    int fds[2];
-    o->loop_n = 1;
-    fds[0] = serve_and_connect(f, o);
-    if (n > 1)
-        fds[1] = peer_connect(server_port(f->rig.server));
+    uint64_t looks = 0;
+    for (int i = 0; i < f->rig.loop_n; i++)
+        looks -= loop_looks(&f->rig.loops[i]);
     for (int i = 0; i < 4 * LONE_TURNS; i++) {
         peer_request(fds[i % n], CODE_ECHO, i);
         expect_answer(fds[i % n], i, RESP_SUCCESS);
     }
-    assert_int_equal(loop_call(l.loop, see_looks, &l), 0);
-    for (int i = 0; i < n; i++)
-        close(fds[i]);
-    return l.runs;
+    for (int i = 0; i < f->rig.loop_n; i++)
+        looks += loop_looks(&f->rig.loops[i]);
+    return looks;
+}
+
+static uint64_t looks_of_one(struct fixture *f, const struct server_opts *o)
+{
+    int fd = serve_and_connect(f, o);
+    uint64_t looks = looks_while(f, &fd, 1);
+    close(fd);
+    return looks;
+}
+
+/* Of a connection that was alone before and one that comes and has the first turn. */
+static uint64_t looks_of_two(struct fixture *f, const struct server_opts *o)
+{
+    int fds[2];
+    uint64_t looks;
+    fds[1] = serve_and_connect(f, o);
+    looks_while(f, &fds[1], 1);
+    fds[0] = peer_connect(server_port(f->rig.server));
+    looks = looks_while(f, fds, 2);
+    close(fds[0]);
+    close(fds[1]);
+    return looks;
 }
 
 static void the_loop_of_a_lone_connection_looks_for_more_before_it_sleeps(void **state)
@@ -156,7 +164,7 @@ static void the_loop_of_a_lone_connection_looks_for_more_before_it_sleeps(void *
     struct fixture *f = *state;
     struct server_opts o = opts(f);
     o.busy_poll_us = 50;
-    assert_int_equal(looks_of(f, &o, 1) > 0, uv_available_parallelism() > 1);
+    assert_int_equal(looks_of_one(f, &o) > 0, uv_available_parallelism() > 1);
 }
 
 static void the_loop_of_several_connections_does_not(void **state)
@@ -164,7 +172,17 @@ static void the_loop_of_several_connections_does_not(void **state)
     struct fixture *f = *state;
     struct server_opts o = opts(f);
     o.busy_poll_us = 50;
-    assert_int_equal(looks_of(f, &o, 2), 0);
+    o.loop_n = 1;
+    assert_int_equal(looks_of_two(f, &o), 0);
+}
+
+static void loops_with_a_connection_each_do_not(void **state)
+{
+    struct fixture *f = *state;
+    struct server_opts o = opts(f);
+    o.busy_poll_us = 50;
+    o.loop_n = 2;
+    assert_int_equal(looks_of_two(f, &o), 0);
 }
 
 static void a_loop_of_whole_turns_does_not(void **state)
@@ -173,14 +191,14 @@ static void a_loop_of_whole_turns_does_not(void **state)
     struct server_opts o = opts(f);
     o.busy_poll_us = 50;
     o.whole_turns = true;
-    assert_int_equal(looks_of(f, &o, 1), 0);
+    assert_int_equal(looks_of_one(f, &o), 0);
 }
 
 static void a_loop_without_time_for_it_does_not(void **state)
 {
     struct fixture *f = *state;
     struct server_opts o = opts(f);
-    assert_int_equal(looks_of(f, &o, 1), 0);
+    assert_int_equal(looks_of_one(f, &o), 0);
 }
 
 static void expect_closed_after(struct fixture *f, struct slice bytes)
@@ -417,6 +435,7 @@ int main(void)
         TEST(a_lone_connection_gets_answers_while_the_rest_of_its_requests_is_worked_on),
         TEST(the_loop_of_a_lone_connection_looks_for_more_before_it_sleeps),
         TEST(the_loop_of_several_connections_does_not),
+        TEST(loops_with_a_connection_each_do_not),
         TEST(a_loop_of_whole_turns_does_not),
         TEST(a_loop_without_time_for_it_does_not),
         TEST(garbage_closes_the_connection_and_nothing_else),
