@@ -41,7 +41,7 @@ static const char *const config_files[] = {"topics.json", "subscriptionGroup.jso
 _Static_assert(sizeof kinds / sizeof *kinds + sizeof config_files / sizeof *config_files == R4_KINDS,
                "the number of kinds that is told");
 
-/* A random file of a kind. */
+/* A random file of a kind; NULL: none that has a byte. */
 static const struct image_file *draw_file(struct r4 *r, const struct image *i, const char *kind)
 {
     uint64_t n = 0;
@@ -49,7 +49,6 @@ static const struct image_file *draw_file(struct r4 *r, const struct image *i, c
     for (int k = 0; k < i->n; k++)
         if (strstr(i->v[k].path, kind) && i->v[k].n && rng_below(&r->rng, ++n) == 0)
             found = &i->v[k];
-    MQ_ASSERT(found);
     return found;
 }
 
@@ -131,6 +130,11 @@ static void run_flip(struct r4 *r, const struct kind *kind)
 {
     const struct image *i = kind->killed || rng_below(&r->rng, 2) ? r->killed : r->orderly;
     const struct image_file *f = draw_file(r, i, kind->path);
+    if (!f) { /* killed before its first checkpoint was written */
+        i = r->orderly;
+        f = draw_file(r, i, kind->path);
+    }
+    MQ_ASSERT(f);
     const size_t at = draw_place(r, f);
     const int bit = (int)rng_below(&r->rng, 8);
     const bool is_log = f->path == strstr(f->path, "/store/commitlog/");

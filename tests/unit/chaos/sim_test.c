@@ -365,6 +365,16 @@ static void an_image_takes_any_number_of_files(void **state)
     free(i);
 }
 
+/* The run aborted: nothing could flip in the killed store's checkpoint. */
+static void a_store_killed_before_its_first_checkpoint_has_its_flips_too(void **state)
+{
+    (void)state;
+    struct tally t = {.id = "R4"};
+    r4_run(&t, 263136806844880);
+    assert_passed(&t);
+    assert_int_equal(t.faults, R4_KINDS);
+}
+
 static void failing_calls_lead_to_no_false_acknowledgement(void **state)
 {
     (void)state;
@@ -444,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_log_that_is_cut_keeps_its_whole_records),
         cmocka_unit_test(flipped_bits_are_named_or_repaired_and_never_served),
         cmocka_unit_test(an_image_takes_any_number_of_files),
+        cmocka_unit_test(a_store_killed_before_its_first_checkpoint_has_its_flips_too),
         cmocka_unit_test(failing_calls_lead_to_no_false_acknowledgement),
         cmocka_unit_test(a_failed_store_goes_on_removing_what_is_expired),
         cmocka_unit_test(a_queue_never_ends_before_where_it_had_been),
