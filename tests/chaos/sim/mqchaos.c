@@ -3,10 +3,12 @@
  *   mqchaos ROW [--count N | --all | --at POSITION] [--seed S]
  *
  * Prints the seed, then one line with the counts; what failed goes to stderr with the command that
- * repeats it. R2, R3, R4: run i of N has seed S + i. R5, R6: one load, made from S, in which call
- * (allocation) 1, 2, ... N fails; --all goes on until the load has no more. Exit code 0: nothing failed, 1: something did, 2: usage. */
+ * repeats it, also when a run ends the process. R2, R3, R4: run i of N has seed S + i. R5, R6: one
+ * load, made from S, in which call (allocation) 1, 2, ... N fails; --all goes on until the load has
+ * no more. Exit code 0: nothing failed, 1: something did, 2: usage. */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -103,6 +105,38 @@ static int usage_error(const char *what)
     return 2;
 }
 
+/* ---- a run that ends the process ---- */
+
+static char last_words[TALLY_COMMAND_MAX + 40];
+
+static void note_run(const struct tally *t, uint64_t seed, int64_t n)
+{
+    char command[TALLY_COMMAND_MAX], words[sizeof last_words] = "";
+    tally_command(t, seed, n, command, sizeof command);
+    snprintf(words, sizeof words, "%s: died; reproduce: %s\n", t->id, command);
+    memcpy(last_words, words, sizeof words); /* a signal finds a whole line, old or new */
+}
+
+static void on_death(int signal)
+{
+    if (write(STDERR_FILENO, last_words, strlen(last_words)) < 0)
+        _exit(1);
+    raise(signal);
+}
+
+/* A sanitizer's own handlers stay. */
+static void watch_deaths(void)
+{
+    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE};
+    const struct sigaction watch = {.sa_handler = on_death, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct sigaction old;
+        MQ_ASSERT(!sigaction(signals[i], NULL, &old));
+        if (old.sa_handler == SIG_DFL)
+            MQ_ASSERT(!sigaction(signals[i], &watch, NULL));
+    }
+}
+
 static void run_row(const struct row *row, struct tally *t, uint64_t seed, int64_t count, int64_t at)
 {
     if (at) {
@@ -110,9 +144,12 @@ static void run_row(const struct row *row, struct tally *t, uint64_t seed, int64
         return;
     }
     for (int64_t i = 0; i < count; i++) {
+        const uint64_t run_seed = row->run ? seed + (uint64_t)i : seed;
+        const int64_t n = row->run ? 0 : i + 1;
+        note_run(t, run_seed, n);
         if (row->run)
-            row->run(t, seed + (uint64_t)i);
-        else if (!row->sweep(t, seed, i + 1))
+            row->run(t, run_seed);
+        else if (!row->sweep(t, run_seed, n))
             break;
         t->positions++;
         progress(row, i + 1, count);
@@ -151,6 +188,8 @@ int main(int argc, char **argv)
     if (!getenv("HALFPENNY_CHAOS_LOG")) /* the store reports each injected fault: thousands of lines */
         log_set_level((enum log_level)(LOG_ERROR + 1));
     struct tally t = {.id = row->id};
+    note_run(&t, (uint64_t)seed, at);
+    watch_deaths();
     printf("# %s: seed %" PRId64 "\n", row->id, seed);
     fflush(stdout);
     run_row(row, &t, (uint64_t)seed, all ? INT64_MAX : count ? count : row->count, at);

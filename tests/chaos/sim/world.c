@@ -535,32 +535,37 @@ void tally_verdict(struct tally *t, const struct verdict *v)
     t->hidden += v->hidden;
 }
 
-static void fail_v(struct tally *t, const char *repeat, const char *fmt, va_list ap)
+void tally_command(const struct tally *t, uint64_t seed, int64_t n, char *out, size_t cap)
 {
-    char text[480];
+    char run[32] = "--count 1";
+    if (n)
+        snprintf(run, sizeof run, "--at %lld", (long long)n);
+    snprintf(out, cap, "mqchaos %s %s --seed %llu", t->id, run, (unsigned long long)seed);
+}
+
+static void fail_v(struct tally *t, uint64_t seed, int64_t n, const char *fmt, va_list ap)
+{
+    char text[480], command[TALLY_COMMAND_MAX];
     vsnprintf(text, sizeof text, fmt, ap);
+    tally_command(t, seed, n, command, sizeof command);
     if (!t->failures++)
         snprintf(t->first, sizeof t->first, "%s", text);
     if (!t->quiet)
-        fprintf(stderr, "%s: %s; reproduce: mqchaos %s %s\n", t->id, text, t->id, repeat);
+        fprintf(stderr, "%s: %s; reproduce: %s\n", t->id, text, command);
 }
 
 void tally_fail(struct tally *t, uint64_t seed, const char *fmt, ...)
 {
-    char repeat[64];
     va_list ap;
-    snprintf(repeat, sizeof repeat, "--count 1 --seed %llu", (unsigned long long)seed);
     va_start(ap, fmt);
-    fail_v(t, repeat, fmt, ap);
+    fail_v(t, seed, 0, fmt, ap);
     va_end(ap);
 }
 
 void tally_fail_at(struct tally *t, uint64_t seed, int64_t n, const char *fmt, ...)
 {
-    char repeat[64];
     va_list ap;
-    snprintf(repeat, sizeof repeat, "--at %lld --seed %llu", (long long)n, (unsigned long long)seed);
     va_start(ap, fmt);
-    fail_v(t, repeat, fmt, ap);
+    fail_v(t, seed, n, fmt, ap);
     va_end(ap);
 }

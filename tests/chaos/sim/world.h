@@ -63,6 +63,9 @@ struct tally {
     char first[512]; /* the first failure */
 };
 void tally_verdict(struct tally *t, const struct verdict *v);
+/* The command that repeats one run, or position n of a sweep when that is not 0. */
+enum { TALLY_COMMAND_MAX = 80 };
+void tally_command(const struct tally *t, uint64_t seed, int64_t n, char *out, size_t cap);
 /* Counts and tells: "R2: <text>; reproduce: mqchaos R2 --count 1 --seed S". */
 void tally_fail(struct tally *t, uint64_t seed, const char *fmt, ...) HP_PRINTF(3, 4);
 /* The same for position n of a sweep: "... mqchaos R5 --at N --seed S". */
