@@ -276,10 +276,18 @@ static void synced_soon(void)
     assert_true(wait_until(log_is_synced, NULL, SOON_MS / 2)); /* before the thorough one of the default */
 }
 
+/* A flusher whose thread comes late has its first round after the first of these sends, and may look once
+ * more before it sleeps. */
+enum { ROUNDS_OF_THE_START = 2 };
+
 static void not_synced(void)
 {
-    send_small(1);
-    assert_false(wait_until(log_is_synced, NULL, NOT_MS));
+    for (int i = 0; i <= ROUNDS_OF_THE_START; i++) {
+        send_small(1);
+        if (!wait_until(log_is_synced, NULL, NOT_MS))
+            return;
+    }
+    fail_msg("each record is synced soon");
 }
 
 static void queue_written_soon(void)
@@ -290,8 +298,14 @@ static void queue_written_soon(void)
 
 static void queue_not_written(void)
 {
-    send_small(1);
-    assert_false(wait_until(is_there, (void *)(uintptr_t)QUEUE_FILE, 2 * NOT_MS));
+    for (int i = 0; i <= ROUNDS_OF_THE_START; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "/b/store/consumequeue/T/%d/00000000000000000000", i);
+        assert_int_equal(send_code(i, "body", 4), RESP_SUCCESS);
+        if (!wait_until(is_there, path, 2 * NOT_MS))
+            return;
+    }
+    fail_msg("each queue is written soon");
 }
 
 static void send_times_out(void)
