@@ -116,6 +116,19 @@ bool await(const char *start, int consumer, int n, int64_t ms)
     return count(start, consumer) >= n;
 }
 
+bool await_number(const int *number, int n, int64_t ms)
+{
+    const int64_t deadline = now_ms() + ms;
+    for (;;) {
+        pthread_mutex_lock(&lock);
+        const int have = *number;
+        pthread_mutex_unlock(&lock);
+        if (have >= n || now_ms() >= deadline)
+            return have >= n;
+        step();
+    }
+}
+
 int count_exactly(const char *body, int consumer)
 {
     int n = 0;

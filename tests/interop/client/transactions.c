@@ -60,19 +60,6 @@ static bool send_half(const char *check, const char *body, enum hp_transaction_s
                     (int)said);
 }
 
-static bool await_check(const int *rounds, int n)
-{
-    const int64_t deadline = now_ms() + LATE_MS;
-    int have = 0;
-    while (have < n && now_ms() < deadline) {
-        step();
-        pthread_mutex_lock(&lock);
-        have = *rounds;
-        pthread_mutex_unlock(&lock);
-    }
-    return have >= n;
-}
-
 static bool transaction_checks(void)
 {
     if (!await("check-commit", 0, 1, LATE_MS))
@@ -82,7 +69,7 @@ static bool transaction_checks(void)
         return complain("transaction-checkback-again", "%d checks", checks.again);
     pass("transaction-checkback-again", "unknown at the first check, committed at check %d",
          checks.again);
-    if (!await_check(&checks.rollback, 1) ||
+    if (!await_number(&checks.rollback, 1, LATE_MS) ||
         !send_text("transaction-rollback", tx_topic, "A", "last", NULL) ||
         !await("last", 0, 1, SOON_MS))
         return complain("transaction-rollback", "%d checks of the message to roll back",
