@@ -51,7 +51,7 @@ static void deliver_end(struct mail *mail)
         .producer_group = slice_str(x->group),
         .tran_state_table_offset = x->queue_offset,
         .commit_log_offset = x->phys_offset,
-        .commit_or_rollback = x->state,
+        .commit_or_rollback = (int32_t)x->state,
         .from_transaction_check = x->from_check,
         .msg_id = slice_str(x->msg_id),
         .transaction_id = slice_str(x->transaction_id),

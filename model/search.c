@@ -155,6 +155,7 @@ static void add_edge(struct search *x, uint32_t to)
 
 /* A move that changes nothing is no move. Returns the state's number, or NONE. Tracing: is this the move that
  * leads to the state that is looked for? Then its text is kept. */
+__attribute__((format(printf, 3, 0)))
 static uint32_t follow(struct search *x, const void *next, const char *fmt, va_list ap)
 {
     unsigned char state[SEARCH_STATE_MAX];

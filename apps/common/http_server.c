@@ -129,6 +129,7 @@ void http_ok(struct http_req *rq, json_t *data)
     http_ok_status(rq, 200, data);
 }
 
+__attribute__((format(printf, 5, 0)))
 static void refuse(struct http_req *rq, int status, int code, json_t *data, const char *fmt,
                    va_list ap)
 {

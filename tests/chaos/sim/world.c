@@ -543,6 +543,7 @@ void tally_command(const struct tally *t, uint64_t seed, int64_t n, char *out, s
     snprintf(out, cap, "mqchaos %s %s --seed %llu", t->id, run, (unsigned long long)seed);
 }
 
+__attribute__((format(printf, 4, 0)))
 static void fail_v(struct tally *t, uint64_t seed, int64_t n, const char *fmt, va_list ap)
 {
     char text[480], command[TALLY_COMMAND_MAX];

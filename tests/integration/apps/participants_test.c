@@ -74,6 +74,7 @@ static int teardown(void **state)
 }
 
 /* Posts; checks HTTP status and code; returns an integer (or boolean) member of data, or 0. */
+__attribute__((format(printf, 6, 7)))
 static int64_t post(const struct http_server *s, const char *path, int status, int code,
                     const char *member, const char *fmt, ...)
 {
