@@ -15,6 +15,7 @@ int passed, failed;
 
 /* --- report --- */
 
+__attribute__((format(printf, 3, 0)))
 static void verdict(bool good, const char *name, const char *fmt, va_list ap)
 {
     printf("%s %s ", good ? "PASS" : "FAIL", name);
@@ -116,17 +117,20 @@ bool await(const char *start, int consumer, int n, int64_t ms)
     return count(start, consumer) >= n;
 }
 
-bool await_number(const int *number, int n, int64_t ms)
+int number(const int *counted)
+{
+    pthread_mutex_lock(&lock);
+    const int n = *counted;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+bool await_number(const int *counted, int n, int64_t ms)
 {
     const int64_t deadline = now_ms() + ms;
-    for (;;) {
-        pthread_mutex_lock(&lock);
-        const int have = *number;
-        pthread_mutex_unlock(&lock);
-        if (have >= n || now_ms() >= deadline)
-            return have >= n;
+    while (number(counted) < n && now_ms() < deadline)
         step();
-    }
+    return number(counted) >= n;
 }
 
 int count_exactly(const char *body, int consumer)

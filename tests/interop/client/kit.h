@@ -42,8 +42,9 @@ int received_n(void);
 int count(const char *start, int consumer);
 int count_exactly(const char *body, int consumer);
 bool await(const char *start, int consumer, int n, int64_t ms);
-/* Until a number that callbacks count up under the lock is n. */
-bool await_number(const int *number, int n, int64_t ms);
+/* A number that callbacks count up under the lock. */
+int number(const int *counted);
+bool await_number(const int *counted, int n, int64_t ms);
 /* The nth delivery (from 0) of exactly this body; NULL when there is none. */
 const struct received *delivery(const char *body, int nth);
 /* Each of kind-0 .. kind-(n-1) exactly once, at one consumer (-1: at any). */

@@ -65,9 +65,7 @@ static bool send_many(const char *check, const char *kind, const char *topic, bo
     if (!oneway) {
         /* A consumer may have a message before its producer has the answer. */
         await_number(&async_result.done, COUNT, SOON_MS);
-        pthread_mutex_lock(&lock);
-        const int done = async_result.done, bad = async_result.bad;
-        pthread_mutex_unlock(&lock);
+        const int done = number(&async_result.done), bad = number(&async_result.bad);
         if (done != COUNT || bad)
             return complain(check, "%d callbacks, %d with an error", done, bad);
     }

@@ -63,17 +63,18 @@ static bool send_half(const char *check, const char *body, enum hp_transaction_s
 static bool transaction_checks(void)
 {
     if (!await("check-commit", 0, 1, LATE_MS))
-        return complain("transaction-checkback", "not received after %d checks", checks.commit);
-    pass("transaction-checkback", "committed at check %d", checks.commit);
-    if (!await("check-again", 0, 1, LATE_MS) || checks.again < 2)
-        return complain("transaction-checkback-again", "%d checks", checks.again);
+        return complain("transaction-checkback", "not received after %d checks",
+                        number(&checks.commit));
+    pass("transaction-checkback", "committed at check %d", number(&checks.commit));
+    if (!await("check-again", 0, 1, LATE_MS) || number(&checks.again) < 2)
+        return complain("transaction-checkback-again", "%d checks", number(&checks.again));
     pass("transaction-checkback-again", "unknown at the first check, committed at check %d",
-         checks.again);
+         number(&checks.again));
     if (!await_number(&checks.rollback, 1, LATE_MS) ||
         !send_text("transaction-rollback", tx_topic, "A", "last", NULL) ||
         !await("last", 0, 1, SOON_MS))
         return complain("transaction-rollback", "%d checks of the message to roll back",
-                        checks.rollback);
+                        number(&checks.rollback));
     if (count("rollback", 0) || count("check-rollback", 0))
         return complain("transaction-rollback", "a message that was rolled back was delivered");
     pass("transaction-rollback", "neither at once nor by check-back delivered");
