@@ -34,7 +34,7 @@ await() {
     until "$@" 2>/dev/null; do
         kill -0 "$server_pid" 2>/dev/null || return 1
         ((SECONDS < deadline)) || return 1
-        read -rt 0.002 <> <(:) || true
+        sleep 0.002
     done
 }
 

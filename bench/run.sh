@@ -387,7 +387,7 @@ row_recovery() {
     "$BIN/mqload" --addr "$server_address" --connections 8 --inflight 64 --seconds 60 --no-verify \
         --topic "BenchKill$3" >"$BENCH_DIR/load.out" 2>&1 &
     load_pid=$!
-    read -rt 1 <> <(:) || true
+    sleep 1
     kill_pid "$server_pid"
     wait "$load_pid" 2>/dev/null
     : >"$BENCH_DIR/server/out"
