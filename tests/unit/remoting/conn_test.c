@@ -146,11 +146,14 @@ static uint64_t looks_of_one(struct fixture *f, const struct server_opts *o)
 }
 
 /* Of a connection that was alone before and one that comes and has the first turn. */
-static uint64_t looks_of_two(struct fixture *f, const struct server_opts *o)
+static uint64_t looks_of_two(struct fixture *f, int loop_n)
 {
+    struct server_opts o = opts(f);
     int fds[2];
     uint64_t looks;
-    fds[1] = serve_and_connect(f, o);
+    o.busy_poll_us = 50;
+    o.loop_n = loop_n;
+    fds[1] = serve_and_connect(f, &o);
     looks_while(f, &fds[1], 1);
     fds[0] = peer_connect(server_port(f->rig.server));
     looks = looks_while(f, fds, 2);
@@ -169,20 +172,12 @@ static void the_loop_of_a_lone_connection_looks_for_more_before_it_sleeps(void *
 
 static void the_loop_of_several_connections_does_not(void **state)
 {
-    struct fixture *f = *state;
-    struct server_opts o = opts(f);
-    o.busy_poll_us = 50;
-    o.loop_n = 1;
-    assert_int_equal(looks_of_two(f, &o), 0);
+    assert_int_equal(looks_of_two(*state, 1), 0);
 }
 
 static void loops_with_a_connection_each_do_not(void **state)
 {
-    struct fixture *f = *state;
-    struct server_opts o = opts(f);
-    o.busy_poll_us = 50;
-    o.loop_n = 2;
-    assert_int_equal(looks_of_two(f, &o), 0);
+    assert_int_equal(looks_of_two(*state, 2), 0);
 }
 
 static void a_loop_of_whole_turns_does_not(void **state)
