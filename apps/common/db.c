@@ -55,6 +55,7 @@ struct db_conn {
     struct db_conn *next;                      /* idle list */
     unsigned generation;                       /* of the pool when it connected */
     bool broken;                               /* must not be reused */
+    bool late;                                 /* the server did not answer in time */
     struct app_error *error;                   /* of the caller's transaction */
     struct app_error own_error;                /* when the caller gave none */
     const struct db_stmt *prepared[STMTS_MAX]; /* open addressing by address */
@@ -103,6 +104,8 @@ static int lost(struct db_conn *c, const char *what)
 {
     c->broken = true;
     const char *why = PQerrorMessage(c->pg);
+    if (c->late)
+        return db_fail(c, APP_E_DOWN, "%s: no answer in time", what);
     return db_fail(c, APP_E_DOWN, "%s: connection lost: %.*s", what, (int)strcspn(why, "\n"),
                    why[0] ? why : "closed");
 }
@@ -152,8 +155,10 @@ static int wait_socket(struct db_conn *c, short events, int64_t deadline_ms)
     struct pollfd p = {.fd = PQsocket(c->pg), .events = events};
     for (;;) {
         const int64_t left = deadline_ms - timing_mono_ms();
-        if (left <= 0)
+        if (left <= 0) {
+            c->late = true;
             return APP_E_TIMEOUT;
+        }
         const int n = poll(&p, 1, left > INT32_MAX ? INT32_MAX : (int)left);
         if (n > 0)
             return APP_OK;
@@ -279,9 +284,9 @@ static int conn_open(struct db *db, struct db_conn **out, struct app_error *e)
     }
     int rc = APP_OK;
     if (PQstatus(c->pg) == CONNECTION_BAD || !connect_wait(c, timing_mono_ms() + db->connect_ms)) {
-        const char *why = PQerrorMessage(c->pg);
-        rc = app_fail(e, APP_E_DOWN, "cannot connect to the database: %.*s",
-                      (int)strcspn(why, "\n"), why[0] ? why : "no answer in time");
+        const char *why = PQerrorMessage(c->pg); /* names the server; ends open while it waits */
+        rc = app_fail(e, APP_E_DOWN, "cannot connect to the database: %.*s%s",
+                      (int)strcspn(why, "\n"), why, c->late ? "no answer in time" : "");
     } else {
         (void)PQsetNoticeProcessor(c->pg, drop_notice, NULL);
         rc = conn_setup(c);

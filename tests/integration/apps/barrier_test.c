@@ -251,12 +251,8 @@ static void a_check_that_cannot_wait_for_an_open_local_transaction_stays_unknown
     struct db_conn *c;
     struct app_error e;
     bool won;
-    struct db *fast = NULL;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_stock"),
-                                               .schema = "stk",
-                                               .lock_ms = 30},
-                          &fast, &e),
-                  &e);
+    struct db *fast = shop_pool(&the_db, "shop_stock",
+                                (struct db_options){.schema = "stk", .lock_ms = 30});
     assert_app_ok(db_acquire(stk, &c, &e), &e);
     assert_app_ok(db_script(c, "BEGIN", 0, NULL), &e);
     assert_app_ok(decision_commit(c, "txn-1", &shop_paid, &won), &e);

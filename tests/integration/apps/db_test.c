@@ -1,11 +1,15 @@
 /* The pool and its transactions against a real server. */
 #include "tests/support/shop/shop.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "apps/common/failpoint.h"
 #include "apps/common/timing.h"
@@ -195,12 +199,8 @@ static void a_row_lock_that_is_held_too_long_gives_busy_after_retries(void **sta
 {
     (void)state;
     struct app_error e;
-    struct db *db = NULL;
     int runs = 0;
-    assert_app_ok(
-        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .lock_ms = 50}, &db,
-                &e),
-        &e);
+    struct db *db = shop_pool(&the_db, "shop_owner", (struct db_options){.lock_ms = 50});
     struct db_conn *holder;
     assert_app_ok(db_acquire(the_db.owner, &holder, &e), &e);
     assert_app_ok(db_script(holder, "BEGIN; UPDATE t SET n = n WHERE id = 1", 0, NULL), &e);
@@ -217,12 +217,8 @@ static void an_exhausted_pool_says_busy_in_time(void **state)
 {
     (void)state;
     struct app_error e;
-    struct db *db = NULL;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"),
-                                               .size = 1,
-                                               .acquire_ms = 50},
-                          &db, &e),
-                  &e);
+    struct db *db =
+        shop_pool(&the_db, "shop_owner", (struct db_options){.size = 1, .acquire_ms = 50});
     struct db_conn *held, *second;
     assert_app_ok(db_acquire(db, &held, &e), &e);
     const int64_t start = timing_mono_ms();
@@ -244,11 +240,7 @@ static void a_slow_statement_is_stopped_by_its_timeout(void **state)
 {
     (void)state;
     struct app_error e;
-    struct db *db = NULL;
-    assert_app_ok(
-        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .statement_ms = 100},
-                &db, &e),
-        &e);
+    struct db *db = shop_pool(&the_db, "shop_owner", (struct db_options){.statement_ms = 100});
     const int64_t start = timing_mono_ms();
     assert_app_kind(db_tx(db, sleep_body, NULL, &e), APP_E_BUSY, &e);
     assert_string_equal(e.sqlstate, "57014");
@@ -260,13 +252,9 @@ static void a_server_that_stops_answering_is_given_up_and_its_connection_dropped
 {
     (void)state;
     struct app_error e;
-    struct db *db = NULL;
     struct db_conn *c;
     struct db_rows rows;
-    assert_app_ok(
-        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .statement_ms = 100},
-                &db, &e),
-        &e);
+    struct db *db = shop_pool(&the_db, "shop_owner", (struct db_options){.statement_ms = 100});
     assert_app_ok(db_acquire(db, &c, &e), &e);
     assert_app_ok(db_script(c, "SELECT pg_backend_pid() AS pid", 0, &rows), &e);
     const pid_t backend = (pid_t)db_get_i64(&rows, 0, "pid");
@@ -277,6 +265,7 @@ static void a_server_that_stops_answering_is_given_up_and_its_connection_dropped
     const int64_t took = timing_mono_ms() - start;
     assert_int_equal(kill(backend, SIGCONT), 0);
     assert_app_kind(rc, APP_E_DOWN, &e);
+    assert_string_equal(e.text, "script: no answer in time");
     assert_in_range(took, 1000, 10000); /* statement_ms plus a second */
     db_release(db, c);
     assert_app_ok(db_ping(db, &e), &e);
@@ -295,15 +284,32 @@ static void a_bad_dsn_and_an_absent_server_are_told_apart(void **state)
                     APP_E_DOWN, &e);
 }
 
+static void a_server_that_accepts_and_says_nothing_is_given_up(void **state)
+{
+    (void)state;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &n), 0);
+    struct app_error e;
+    struct db *db;
+    char dsn[80];
+    (void)snprintf(dsn, sizeof dsn, "host=127.0.0.1 port=%d dbname=x", ntohs(a.sin_port));
+    assert_app_kind(db_open(&(struct db_options){.dsn = dsn, .connect_ms = 100}, &db, &e),
+                    APP_E_DOWN, &e);
+    assert_non_null(strstr(e.text, "127.0.0.1"));
+    assert_non_null(strstr(e.text, "failed: no answer in time"));
+    close(listener);
+}
+
 static void while_connecting_fails_callers_are_answered_at_once_until_the_next_attempt(void **state)
 {
     (void)state;
     struct app_error e;
-    struct db *db = NULL;
     struct db_conn *held;
-    assert_app_ok(
-        db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"), .size = 4}, &db, &e),
-        &e);
+    struct db *db = shop_pool(&the_db, "shop_owner", (struct db_options){.size = 4});
     assert_app_ok(db_acquire(db, &held, &e),
                   &e); /* the one idle connection is out: the next has to connect */
     assert_app_ok(app_failpoint_arm("db.connect=error", &e), &e);
@@ -353,13 +359,8 @@ static void *race(void *arg)
 static void a_deadlock_is_run_again_and_nothing_is_lost(void **state)
 {
     (void)state;
-    struct app_error e;
-    struct db *db = NULL;
-    assert_app_ok(db_open(&(struct db_options){.dsn = shop_dsn(&the_db, "shop_owner"),
-                                               .lock_ms = 20000,
-                                               .statement_ms = 30000},
-                          &db, &e),
-                  &e);
+    struct db *db = shop_pool(&the_db, "shop_owner",
+                              (struct db_options){.lock_ms = 20000, .statement_ms = 30000});
     atomic_int has_first = 0;
     struct racer a = {.db = db, .first = 1, .second = 2, .has_first = &has_first},
                  b = {.db = db, .first = 2, .second = 1, .has_first = &has_first};
@@ -391,6 +392,7 @@ int main(void)
         T(a_slow_statement_is_stopped_by_its_timeout),
         T(a_server_that_stops_answering_is_given_up_and_its_connection_dropped),
         T(a_bad_dsn_and_an_absent_server_are_told_apart),
+        T(a_server_that_accepts_and_says_nothing_is_given_up),
         T(while_connecting_fails_callers_are_answered_at_once_until_the_next_attempt),
         T(a_deadlock_is_run_again_and_nothing_is_lost),
     };

@@ -33,6 +33,8 @@ void shop_db_create(struct shop_db *d);
 void shop_db_drop(struct shop_db *d); /* every other pool on it must be closed */
 /* A pool as a service has it: its schema and its role. */
 struct db *shop_db_as(const struct shop_db *d, const char *role, const char *schema);
+/* A pool with other options; dsn and connect_ms are set here. */
+struct db *shop_pool(const struct shop_db *d, const char *role, struct db_options o);
 /* "host=... dbname=... user=ROLE" in a static buffer. */
 const char *shop_dsn(const struct shop_db *d, const char *role);
 /* Runs SQL as the owner; fails the test when it fails. */
