@@ -12,8 +12,9 @@
  * it is visible), advance: unit into the queue, one on_arrive per ARRIVAL_BATCH records.
  *
  * Failure modes: no memory for the ring: found out before the write (visibility_reserve), nothing is
- * written. No memory for a unit: the store turns FAILED, the next recovery makes the unit. In FAILED
- * state records that were never synced stay invisible.
+ * written. No memory for a unit: the store turns FAILED and visibility stops in front of its record, so
+ * that neither the checkpoint nor the cleaner passes it; the next sync or recovery makes the unit.
+ * In FAILED state records that were never synced stay invisible.
  *
  * Bound: the ring holds 64 bytes per record of the log that is not synced yet; the smallest record
  * has 91, so it never exceeds the dirty part of the log, which the kernel bounds.
@@ -73,13 +74,21 @@ void visibility_push(struct visibility *v, const struct pending *p)
     v->ring[(v->head + v->n++) & (v->cap - 1)] = *p;
 }
 
-static void add_unit(struct store *st, const struct pending *p)
+/* The oldest record that is not visible, if `upto` covers it; else NULL. */
+static const struct pending *next_covered(const struct visibility *v, int64_t upto)
 {
-    int64_t min, max;
-    queue_range(p->queue, &min, &max);
-    /* Ahead of the queue: an earlier unit found no memory, and the store is FAILED for it. */
-    if (max != p->queue_offset || queue_add(p->queue, &p->unit))
+    if (!v->n)
+        return NULL;
+    const struct pending *p = &v->ring[v->head & (v->cap - 1)];
+    return p->unit.phys_offset + p->unit.size <= upto ? p : NULL;
+}
+
+static bool add_unit(struct store *st, const struct pending *p)
+{
+    const bool added = !queue_add(p->queue, &p->unit);
+    if (!added)
         store_fail_mark(st, "out of memory for consume queue units");
+    return added;
 }
 
 static void announce(struct store *st, const struct store_arrival *list, size_t n)
@@ -93,12 +102,9 @@ static size_t advance_some(struct store *st, int64_t upto)
     struct visibility *v = &st->vis;
     struct store_arrival list[ARRIVAL_BATCH];
     struct store_queue *queues[ARRIVAL_BATCH];
+    const struct pending *p;
     size_t n = 0;
-    for (; n < ARRIVAL_BATCH && v->n; n++) {
-        const struct pending *p = &v->ring[v->head & (v->cap - 1)];
-        if (p->unit.phys_offset + p->unit.size > upto)
-            break;
-        add_unit(st, p);
+    for (; n < ARRIVAL_BATCH && (p = next_covered(v, upto)) && add_unit(st, p); n++) {
         queues[n] = p->queue;
         list[n] = (struct store_arrival){
             .topic = queue_topic(p->queue), .queue_id = p->queue->id, .queue_offset = p->queue_offset,
@@ -117,6 +123,8 @@ void visibility_advance(struct store *st, int64_t upto, int64_t ts)
     atomic_store_explicit(&st->vis.readable, upto, memory_order_release);
     while (advance_some(st, upto) == ARRIVAL_BATCH) {
     }
-    atomic_store_explicit(&st->vis.offset, upto, memory_order_release);
-    atomic_store_explicit(&st->vis.ts, ts, memory_order_release);
+    const struct pending *stuck = next_covered(&st->vis, upto);
+    atomic_store_explicit(&st->vis.offset, stuck ? stuck->unit.phys_offset : upto, memory_order_release);
+    if (!stuck)
+        atomic_store_explicit(&st->vis.ts, ts, memory_order_release);
 }

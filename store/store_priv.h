@@ -345,7 +345,7 @@ int visibility_init(struct visibility *v, struct err *e) HP_MUST_USE;
 void visibility_fini(struct visibility *v);
 int visibility_reserve(struct visibility *v, size_t n) HP_MUST_USE; /* room for n more pushes */
 void visibility_push(struct visibility *v, const struct pending *p); /* takes the reference; under lock */
-/* Makes everything that ends at or below upto visible. Under v->lock. */
+/* Makes everything that ends at or below upto visible, unless a unit finds no memory. Under v->lock. */
 void visibility_advance(struct store *st, int64_t upto, int64_t ts);
 
 /* ---- append.c, flush.c ---- */
