@@ -102,10 +102,11 @@ void cluster_info_done(struct hp_client *c);
 
 struct peer {
     char *addr;
-    bool wanted, asking;
+    bool wanted;
     bool registered; /* an answer came on the present connection, for the present epoch */
-    bool known;      /* some heartbeat on the present connection was answered or is under way */
-    uint64_t epoch;  /* of the heartbeat under way or answered */
+    uint64_t epoch;  /* of the last heartbeat on the present connection; 0: none, or it failed */
+    size_t asking;   /* heartbeats under way */
+    struct list farewells; /* of groups that leave when those are answered; groups.c */
     int64_t next_ms;
     int failures;
 };
@@ -124,9 +125,12 @@ void heartbeats_kick(struct hp_client *c);           /* looks for brokers to tel
 /* Queues a heartbeat to the address unless the broker there knows our groups. */
 void heartbeat_before(struct hp_client *c, const char *addr);
 void heartbeats_lost(struct hp_client *c, const char *addr); /* its connection ended */
-/* Tells every broker that a group leaves; done(arg) runs when all have answered or failed. */
+/* Tells every broker that a group, which no later heartbeat names, leaves; where a heartbeat is under
+ * way, after its answer. done(arg) runs when all have answered or failed; the names live until
+ * then. */
 void unregister_group(struct hp_client *c, struct slice producer_group, struct slice consumer_group,
                       void (*done)(void *arg), void *arg);
+void farewells_send(struct hp_client *c, struct peer *p); /* no heartbeat is under way any more */
 
 /* --- instance.c --- */
 

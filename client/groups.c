@@ -5,6 +5,10 @@
  * hear 35 forgets the group when the connection ends or after 120 s, so the answers are waited for
  * but not judged; each has the ordinary request timeout as its bound.
  *
+ * 35 follows the answers to the heartbeats that name the group. Apache's broker handles the two in
+ * different threads: a heartbeat that is handled after 35, even after the end of the connection,
+ * brings the group back, and for 120 s nobody gets the queues of a member that is gone.
+ *
  * Invariant: `done` of unregister_group runs exactly once, after the last answer, possibly before
  * it returns (when no broker knows this instance).
  * Sources: MQClientInstance.prepareHeartbeatData, unregisterClient (5.5.0). Runs on: the loop. */
@@ -77,9 +81,15 @@ int groups_encode(struct hp_client *c, struct buf *out)
 }
 
 struct leaving {
-    size_t waiting; /* answers, and one for the function that asks */
+    struct hdr_unregister_client hdr;
+    size_t waiting; /* answers, peers with a heartbeat under way, one for the function that asks */
     void (*done)(void *arg);
     void *arg;
+};
+
+struct farewell {
+    struct list link; /* of the peer's farewells */
+    struct leaving *group;
 };
 
 static void one_less(struct leaving *x)
@@ -96,27 +106,54 @@ static void on_unregistered(void *arg, const struct rpc_result *res)
     one_less(arg);
 }
 
+static void unregister_at(struct hp_client *c, const struct peer *p, struct leaving *x)
+{
+    const struct rpc_request q = {.address = slice_str(p->addr),
+                                  .code = RC_UNREGISTER_CLIENT,
+                                  .hdr = &x->hdr,
+                                  .timeout_ms = c->request_timeout_ms};
+    struct err e = {0};
+    if (p->epoch && client_call(c, &c->heartbeats.calls, &q, on_unregistered, x, &e) == 0)
+        x->waiting++;
+}
+
+void farewells_send(struct hp_client *c, struct peer *p)
+{
+    struct list *l;
+    while ((l = list_pop_front(&p->farewells))) {
+        struct farewell *f = LIST_ENTRY(l, struct farewell, link);
+        unregister_at(c, p, f->group);
+        one_less(f->group);
+        free(f);
+    }
+}
+
+static void unregister_later(struct peer *p, struct leaving *x)
+{
+    struct farewell *f = malloc(sizeof *f);
+    if (!f)
+        return;
+    f->group = x;
+    x->waiting++;
+    list_push_back(&p->farewells, &f->link);
+}
+
 void unregister_group(struct hp_client *c, struct slice producer_group, struct slice consumer_group,
                       void (*done)(void *arg), void *arg)
 {
-    struct leaving *x = calloc(1, sizeof *x);
+    struct leaving *x = malloc(sizeof *x);
     if (!x) {
         done(arg);
         return;
     }
-    *x = (struct leaving){1, done, arg};
-    const struct hdr_unregister_client hdr = {slice_str(c->client_id), producer_group,
-                                              consumer_group};
+    *x = (struct leaving){{slice_str(c->client_id), producer_group, consumer_group}, 1, done, arg};
     struct map_iter it = {0};
     while (map_next(c->heartbeats.peers, &it)) {
-        const struct peer *p = it.value;
-        const struct rpc_request q = {.address = slice_str(p->addr),
-                                      .code = RC_UNREGISTER_CLIENT,
-                                      .hdr = &hdr,
-                                      .timeout_ms = c->request_timeout_ms};
-        struct err e = {0};
-        if (p->known && client_call(c, &c->heartbeats.calls, &q, on_unregistered, x, &e) == 0)
-            x->waiting++;
+        struct peer *p = it.value;
+        if (p->asking)
+            unregister_later(p, x);
+        else
+            unregister_at(c, p, x);
     }
     one_less(x);
 }

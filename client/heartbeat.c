@@ -43,7 +43,7 @@ static void on_beat(void *arg, const struct rpc_result *res)
     const uint64_t epoch = b->epoch;
     free(b);
     const int64_t now = clock_mono(c->clock);
-    p->asking = p->asking && p->epoch != epoch; /* a later one may be under way */
+    p->asking--;
     if (!res->status && res->response->code == RESP_SUCCESS) {
         const bool news = !p->registered;
         p->failures = 0;
@@ -55,12 +55,15 @@ static void on_beat(void *arg, const struct rpc_result *res)
         const int64_t wait = (int64_t)RETRY_MS
                              << (p->failures < RETRY_DOUBLINGS ? p->failures : RETRY_DOUBLINGS);
         p->failures++;
-        p->registered = p->known = false;
+        p->registered = false;
+        p->epoch = 0;
         p->next_ms = now + (wait < c->heartbeat_ms ? wait : c->heartbeat_ms);
         if (res->status != E_SHUTDOWN)
             CLIENT_LOG(c, p->failures > 1 ? HP_LOG_WARN : HP_LOG_INFO, "heartbeat to %s failed: %s",
                        p->addr, res->status ? res->error.text : "the broker refused it");
     }
+    if (!p->asking)
+        farewells_send(c, p);
     heartbeats_kick(c);
 }
 
@@ -92,11 +95,12 @@ static void send_beat(struct hp_client *c, struct peer *p)
         return;
     }
     *b = (struct beat){c, p, c->heartbeats.epoch};
-    p->asking = p->known = true;
+    p->asking++;
     p->epoch = c->heartbeats.epoch;
     if (client_call(c, &c->heartbeats.calls, &q, on_beat, b, &e)) {
         free(b);
-        p->asking = false;
+        p->asking--;
+        p->epoch = 0;
         CLIENT_LOG(c, HP_LOG_WARN, "heartbeat to %s: %s", p->addr, e.text);
     }
 }
@@ -107,6 +111,8 @@ static struct peer *peer_of(struct hp_client *c, const char *addr)
     if (p)
         return p;
     p = calloc(1, sizeof *p);
+    if (p)
+        list_init(&p->farewells);
     if (p && (!(p->addr = slice_dup(slice_str(addr))) ||
               map_put(c->heartbeats.peers, slice_str(addr), p, NULL))) {
         peer_free(p);
@@ -189,7 +195,8 @@ void heartbeats_lost(struct hp_client *c, const char *addr)
     struct peer *p = map_get(c->heartbeats.peers, slice_str(addr));
     if (!p)
         return;
-    p->registered = p->known = false;
+    p->registered = false;
+    p->epoch = 0;
     p->next_ms = 0;
     heartbeats_kick(c);
 }

@@ -142,6 +142,14 @@ void fake_script(struct fake *f, int broker, int code, enum fake_action action, 
     uv_mutex_unlock(&f->lock);
 }
 
+int fake_late(struct fake *f)
+{
+    uv_mutex_lock(&f->lock);
+    const int n = f->late_n;
+    uv_mutex_unlock(&f->lock);
+    return n;
+}
+
 static const struct kept *find(struct fake *f, int broker, int code, int nth)
 {
     for (int i = 0; i < f->request_n; i++) {

@@ -27,12 +27,14 @@ void fake_unroute(struct fake *f, int broker);
 /* Closes the broker's connections and refuses new ones until fake_stop. */
 void fake_kill(struct fake *f, int broker);
 
-enum fake_action { FAKE_ANSWER, FAKE_SILENT, FAKE_CLOSE };
+/* FAKE_LATE: heartbeats only; handled after `answer` ms, whatever came in between. */
+enum fake_action { FAKE_ANSWER, FAKE_SILENT, FAKE_CLOSE, FAKE_LATE };
 /* The next `times` requests of that code at that broker (FAKE_NAMESRV too). answer: the response
  * code. */
 void fake_script(struct fake *f, int broker, int code, enum fake_action action, int answer,
                  int times);
 
+int fake_late(struct fake *f); /* requests that wait for their time */
 /* Requests of a code seen so far at a broker (FAKE_ALL: at all brokers). */
 int fake_seen(struct fake *f, int broker, int code);
 /* The value of an ext field of the nth such request, from 0; a copy that the caller frees, NULL

@@ -31,6 +31,34 @@ static void keep(struct fake *f, int node, const struct command *c, bool oneway)
     }
 }
 
+static void take_heartbeat(struct req *r);
+
+static void free_timer(uv_handle_t *t) { free(t); }
+
+static void on_late(uv_timer_t *t)
+{
+    struct req *r = t->data;
+    struct fake *f = fake_node_of(r)->f;
+    uv_close((uv_handle_t *)t, free_timer);
+    uv_mutex_lock(&f->lock);
+    f->late_n--;
+    uv_mutex_unlock(&f->lock);
+    take_heartbeat(r);
+}
+
+static void put_off(struct fake *f, struct req *r, int ms)
+{
+    uv_timer_t *t = malloc(sizeof *t);
+    assert_non_null(t);
+    assert_int_equal(req_own_input(r), 0);
+    assert_int_equal(uv_timer_init(&f->loop.uv, t), 0);
+    t->data = r;
+    assert_int_equal(uv_timer_start(t, on_late, (uint64_t)ms, 0), 0);
+    uv_mutex_lock(&f->lock);
+    f->late_n++;
+    uv_mutex_unlock(&f->lock);
+}
+
 /* Keeps the request, then does what is scripted for it; true when that was all. Locks. */
 static bool scripted(struct req *r)
 {
@@ -52,6 +80,10 @@ static bool scripted(struct req *r)
         return false;
     if (todo.action == FAKE_ANSWER) {
         req_replyf(r, todo.answer, "scripted");
+        return true;
+    }
+    if (todo.action == FAKE_LATE) {
+        put_off(f, r, todo.answer);
         return true;
     }
     if (todo.action == FAKE_CLOSE)
@@ -322,11 +354,9 @@ static bool add_member(struct fake *f, int node, struct conn *c, struct slice cl
     return true;
 }
 
-static void on_heartbeat(struct req *r)
+static void take_heartbeat(struct req *r)
 {
     struct heartbeat h;
-    if (scripted(r))
-        return;
     struct node *node = fake_node_of(r);
     struct fake *f = node->f;
     if (heartbeat_decode(req_command(r)->body, &h, NULL)) {
@@ -345,6 +375,12 @@ static void on_heartbeat(struct req *r)
     uv_mutex_unlock(&f->lock);
     heartbeat_free(&h);
     req_reply(r, RESP_SUCCESS, NULL, NULL);
+}
+
+static void on_heartbeat(struct req *r)
+{
+    if (!scripted(r))
+        take_heartbeat(r);
 }
 
 /* Takes members out, tells the rest. group null: all of the connection. */

@@ -82,6 +82,7 @@ struct fake {
     int member_n;
     struct req *parked[PARKED_MAX];
     int parked_n;
+    int late_n;
 };
 
 

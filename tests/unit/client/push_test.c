@@ -158,6 +158,35 @@ static void stopping_waits_for_callbacks_and_commits(void **state)
     stop(&x);
 }
 
+/* Apache's broker may handle the heartbeat last: the group would be back. */
+static void a_group_leaves_after_the_answer_to_the_heartbeat_that_names_it(void **state)
+{
+    (void)state;
+    struct fixture x;
+    prepare(&x, 1);
+    fake_script(x.f, 0, RC_HEART_BEAT, FAKE_LATE, 300, 1);
+    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){0}, "T", "*");
+    await_seen(x.f, 0, RC_HEART_BEAT, 1);
+    hp_consumer_stop(x.k, 0);
+    assert_int_equal(fake_late(x.f), 0);
+    assert_int_equal(fake_seen(x.f, 0, RC_UNREGISTER_CLIENT), 1);
+    assert_int_equal(fake_members(x.f, 0, "CG"), 0);
+    stop(&x);
+}
+
+static void a_broker_that_answers_no_heartbeat_is_left_without_a_word(void **state)
+{
+    (void)state;
+    struct fixture x;
+    prepare(&x, 1);
+    fake_script(x.f, 0, RC_HEART_BEAT, FAKE_SILENT, 0, 1);
+    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){0}, "T", "*");
+    await_seen(x.f, 0, RC_HEART_BEAT, 1);
+    hp_consumer_stop(x.k, 0);
+    assert_int_equal(fake_seen(x.f, 0, RC_UNREGISTER_CLIENT), 0);
+    stop(&x);
+}
+
 static void flow_control_bounds_what_is_cached(void **state)
 {
     (void)state;
@@ -271,6 +300,8 @@ int main(void)
         cmocka_unit_test(tags_are_compared_as_text),
         cmocka_unit_test(an_unfinished_message_holds_the_commit_and_survives_a_stop),
         cmocka_unit_test(stopping_waits_for_callbacks_and_commits),
+        cmocka_unit_test(a_group_leaves_after_the_answer_to_the_heartbeat_that_names_it),
+        cmocka_unit_test(a_broker_that_answers_no_heartbeat_is_left_without_a_word),
         cmocka_unit_test(flow_control_bounds_what_is_cached),
         cmocka_unit_test(an_illegal_offset_moves_to_where_the_broker_says_and_is_committed),
         cmocka_unit_test(pulls_go_on_after_errors_and_lost_connections),
