@@ -11,8 +11,9 @@
  * restart, it cannot be refused as upstream refuses the registration of a single topic, and a burst
  * of new topics costs one table, not one request each.
  *
- * Failure: a peer that does not answer is logged when that begins and when it ends, and tried again
- * at the next period. */
+ * Failure: logged when it begins and when it ends. A peer that refuses is tried again after 1, 2, 4 s
+ * and so on until the period is shorter: a broker and its name servers may be started at once and in
+ * any order. One that is silent is tried again at the next period, since waiters wait for it. */
 #include "broker/register.h"
 
 #include <stdio.h>
@@ -23,13 +24,15 @@
 #include "broker/broker.h"
 #include "broker/topic.h"
 
-enum { GOODBYE_MS = 1000, HEARTBEAT_TIMEOUT_MS = 120000 };
+enum { GOODBYE_MS = 1000, HEARTBEAT_TIMEOUT_MS = 120000, RETRY_MS = 1000, DOUBLINGS_MAX = 16 };
 
 struct peer {
     struct registrar *owner;
     char *address;
-    bool inflight, failing, known;
+    bool inflight, known;
     uint64_t wanted, sent, done; /* round numbers */
+    unsigned failures; /* since it last answered */
+    uv_timer_t retry;
 };
 struct waiter {
     struct list link;
@@ -78,14 +81,33 @@ static void finish_waiters(struct registrar *r)
     }
 }
 
-static void peer_outcome(struct peer *p, bool ok, const char *why)
+static void on_retry(uv_timer_t *t)
 {
-    if (!ok && !p->failing)
-        LOGW("register.failed", "namesrv=%s reason=\"%s\"", p->address, why);
-    if (ok && (p->failing || !p->known))
+    struct peer *p = t->data;
+    if (!p->inflight)
+        peer_send(p);
+}
+
+static void peer_ok(struct peer *p)
+{
+    if (p->failures || !p->known)
         LOGI("register.ok", "namesrv=%s", p->address);
-    p->failing = !ok;
-    p->known |= ok;
+    p->failures = 0;
+    p->known = true;
+    uv_timer_stop(&p->retry);
+}
+
+static void peer_failed(struct peer *p, bool silent, const char *why)
+{
+    const struct registrar *r = p->owner;
+    const unsigned doublings = p->failures < DOUBLINGS_MAX ? p->failures : DOUBLINGS_MAX;
+    const int64_t wait = (int64_t)RETRY_MS << doublings;
+    if (!p->failures++)
+        LOGW("register.failed", "namesrv=%s reason=\"%s\"", p->address, why);
+    if (silent || r->stopping || wait >= r->b->conf->register_period)
+        return;
+    const int started = uv_timer_start(&p->retry, on_retry, (uint64_t)wait, 0);
+    MQ_ASSERT(started == 0);
 }
 
 static void on_registered(void *arg, const struct rpc_result *res)
@@ -95,15 +117,15 @@ static void on_registered(void *arg, const struct rpc_result *res)
     p->inflight = false;
     p->done = p->sent;
     if (res->status != 0) {
-        peer_outcome(p, false, res->error.text);
+        peer_failed(p, res->status == E_TIMEOUT, res->error.text);
     } else if (res->response->code != RESP_SUCCESS) {
         char text[256], quoted[300];
         struct slice remark = res->response->remark;
         snprintf(text, sizeof text, "code %d: %s", res->response->code,
                  log_quote(remark, quoted, sizeof quoted));
-        peer_outcome(p, false, text);
+        peer_failed(p, false, text);
     } else {
-        peer_outcome(p, true, "");
+        peer_ok(p);
     }
     finish_waiters(r);
     if (!r->stopping && p->wanted > p->sent)
@@ -142,7 +164,7 @@ static void peer_send(struct peer *p)
     p->inflight = rc == 0;
     if (rc != 0) {
         p->done = p->sent;
-        peer_outcome(p, false, e.text);
+        peer_failed(p, false, e.text);
     }
 }
 
@@ -213,6 +235,10 @@ int registrar_start(struct broker *b, struct err *e)
         return rc;
     }
     r->timer.data = b;
+    for (size_t i = 0; i < r->peer_n; i++) {
+        uv_timer_init(&b->service.loop.uv, &r->peers[i].retry);
+        r->peers[i].retry.data = &r->peers[i];
+    }
     uint64_t period = (uint64_t)b->conf->register_period;
     int started = uv_timer_start(&r->timer, on_period, period, period);
     MQ_ASSERT(started == 0);
@@ -244,6 +270,8 @@ void registrar_stop(struct broker *b, void (*done)(void *arg), void *arg)
     r->stopped_arg = arg;
     r->goodbyes = 1; /* ours, until every request is on its way */
     uv_close((uv_handle_t *)&r->timer, NULL);
+    for (size_t i = 0; i < r->peer_n; i++)
+        uv_close((uv_handle_t *)&r->peers[i].retry, NULL);
     finish_waiters(r);
     const struct hdr_unregister_broker hdr = {
         .broker_name = slice_str(b->conf->broker_name),

@@ -1,6 +1,6 @@
 #pragma once
 /* Tells every name server what this broker serves: at start, every registerNameServerPeriod, at
- * each change of a topic; and goodbye at the end. Service loop only. */
+ * each change of a topic, soon after a refusal; and goodbye at the end. Service loop only. */
 #include "base/err.h"
 
 struct broker;

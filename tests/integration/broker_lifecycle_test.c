@@ -222,7 +222,7 @@ static void the_name_server_learns_of_the_broker_its_topics_and_its_end(void **s
     struct mq_process ns, b;
     struct peer p;
     const char *const dir = tmpdir_new("register");
-    mq_namesrv_start(&ns, dir);
+    mq_namesrv_start(&ns, dir, NULL);
     mq_broker_start(&b, dir, ns.address, NULL, NULL);
     struct route_wait w = {ns.address, TOPIC_AUTO_CREATE, RESP_SUCCESS};
     assert_true(wait_until(route_is, &w, 10000));
@@ -242,6 +242,25 @@ static void the_name_server_learns_of_the_broker_its_topics_and_its_end(void **s
     mq_stop(&b);
     w.code = RESP_TOPIC_NOT_EXIST;
     assert_true(wait_until(route_is, &w, 10000));
+    mq_stop(&ns);
+}
+
+static void a_broker_that_is_up_before_its_name_server_is_known_there_soon(void **state)
+{
+    (void)state;
+    struct mq_process ns, b;
+    char address[32], conf[32];
+    const uint16_t port = free_port();
+    const char *const dir = tmpdir_new("early");
+    snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    snprintf(conf, sizeof conf, "listenPort=%d\n", port);
+    mq_broker_start(&b, dir, address, "registerNameServerPeriod=60000\n", NULL);
+    process_rewind(b.process);
+    assert_true(process_wait_line(b.process, "event=register.failed", 10000, NULL, 0));
+    mq_namesrv_start(&ns, dir, conf);
+    struct route_wait w = {ns.address, TOPIC_AUTO_CREATE, RESP_SUCCESS};
+    assert_true(wait_until(route_is, &w, 30000)); /* half a period */
+    mq_stop(&b);
     mq_stop(&ns);
 }
 
@@ -317,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_corrupt_table_is_taken_from_its_backup_or_refused_never_emptied),
         cmocka_unit_test(topics_that_only_the_store_knows_come_back),
         cmocka_unit_test(the_name_server_learns_of_the_broker_its_topics_and_its_end),
+        cmocka_unit_test(a_broker_that_is_up_before_its_name_server_is_known_there_soon),
         cmocka_unit_test(the_fast_port_serves_everything_but_pulls),
         cmocka_unit_test(a_store_that_fails_refuses_sends_serves_pulls_and_says_so_at_the_end),
     };

@@ -173,7 +173,7 @@ static void a_stop_under_load_is_orderly_and_quick(void **state)
 {
     (void)state;
     struct mq_process ns;
-    mq_namesrv_start(&ns, tmpdir_new("ns"));
+    mq_namesrv_start(&ns, tmpdir_new("ns"), NULL);
     stop_under_load(ns.address, LEVELS "transactionTimeOut=100\ntransactionCheckInterval=200\n");
     mq_stop(&ns);
 }

@@ -118,7 +118,7 @@ static void every_acknowledged_message_is_consumed_while_all_come_and_go(void **
     struct mq_process ns, b;
     pthread_t sender;
     const char *const dir = tmpdir_new("churn-broker");
-    mq_namesrv_start(&ns, tmpdir_new("churn-ns"));
+    mq_namesrv_start(&ns, tmpdir_new("churn-ns"), NULL);
     mq_broker_start(&b, dir, ns.address, levels, NULL);
     run.namesrv = ns.address;
     hp_client *const producing = client_new(), *const steady = client_new();

@@ -20,7 +20,7 @@ static int setup(void **state)
     const char *const bin = getenv("HALFPENNY_BIN");
     (void)snprintf(program, sizeof program, "%s/shopctl", bin != NULL ? bin : "bin");
     (void)snprintf(output, sizeof output, "%s", tmpdir_path(tmpdir_new("shopctl"), "out"));
-    mq_namesrv_start(&ns, tmpdir_new("cluster-ns"));
+    mq_namesrv_start(&ns, tmpdir_new("cluster-ns"), NULL);
     mq_broker_start(&broker, tmpdir_new("cluster"), ns.address, "autoCreateTopicEnable=false\n",
                     NULL);
     return 0;

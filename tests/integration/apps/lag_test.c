@@ -31,7 +31,7 @@ static int setup(void **state)
     (void)state;
     struct app_error e = {0};
     struct hp_error err = {0};
-    mq_namesrv_start(&ns, tmpdir_new("lag-ns"));
+    mq_namesrv_start(&ns, tmpdir_new("lag-ns"), NULL);
     mq_broker_start(&broker, tmpdir_new("lag"), ns.address, "transactionCheckInterval=300\n", NULL);
     const struct mq_options o = {.namesrv = ns.address, .name = "lag"};
     assert_int_equal(mq_open(&o, &q, &e), APP_OK);

@@ -23,7 +23,7 @@ static void a_message_that_is_not_on_disk_in_time_is_not_sent(void **state)
     struct mq *q = NULL;
     struct app_error e = {0};
     struct mq_half half;
-    mq_namesrv_start(&ns, tmpdir_new("durable-ns"));
+    mq_namesrv_start(&ns, tmpdir_new("durable-ns"), NULL);
     mq_broker_start(&b, tmpdir_new("durable"), ns.address,
                     "flushDiskType=SYNC_FLUSH\nsyncFlushTimeout=200\n",
                     "HALFPENNY_FAILPOINTS=store.flush.sync=pause");

@@ -64,10 +64,11 @@ void mq_broker_start(struct mq_process *m, const char *dir, const char *namesrv,
     take_address(m, "boot success", "The broker[broker-t, ", ']');
 }
 
-void mq_namesrv_start(struct mq_process *m, const char *dir)
+void mq_namesrv_start(struct mq_process *m, const char *dir, const char *conf)
 {
-    char path[512];
-    write_file(tmpdir_path(dir, "namesrv.conf"), "listenPort=0\nbindAddress=127.0.0.1\n");
+    char text[512], path[512];
+    snprintf(text, sizeof text, "listenPort=0\nbindAddress=127.0.0.1\n%s", conf != NULL ? conf : "");
+    write_file(tmpdir_path(dir, "namesrv.conf"), text);
     const char *const argv[] = {program("mqnamesrv", path, sizeof path), "-c",
                                 tmpdir_path(dir, "namesrv.conf"), NULL};
     const struct process_options o = {.argv = argv, .output = tmpdir_path(dir, "namesrv.out")};

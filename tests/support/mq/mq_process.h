@@ -7,10 +7,10 @@ struct mq_process {
     const char *dir;
     char address[80]; /* as its boot line says */
 };
-/* conf: further lines of broker.conf ("key=value\n..."); the directory is kept over restarts. env may be
- * NULL ("HALFPENNY_FAILPOINTS=..."). Fails the test when it does not get ready. */
+/* conf: further lines of broker.conf or namesrv.conf ("key=value\n..."), may be NULL; the directory is kept over
+ * restarts. env may be NULL ("HALFPENNY_FAILPOINTS=..."). Fails the test when it does not get ready. */
 void mq_broker_start(struct mq_process *m, const char *dir, const char *namesrv, const char *conf,
                      const char *env);
-void mq_namesrv_start(struct mq_process *m, const char *dir);
+void mq_namesrv_start(struct mq_process *m, const char *dir, const char *conf);
 void mq_kill(struct mq_process *m); /* SIGKILL */
 void mq_stop(struct mq_process *m); /* SIGTERM; must exit 0 */
