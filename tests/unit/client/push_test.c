@@ -158,16 +158,21 @@ static void stopping_waits_for_callbacks_and_commits(void **state)
     stop(&x);
 }
 
+static void stop_with_a_heartbeat_under_way(struct fixture *x, enum fake_action action, int ms)
+{
+    prepare(x, 1);
+    fake_script(x->f, 0, RC_HEART_BEAT, action, ms, 1);
+    x->k = new_consumer(x->c, x->to, (struct hp_consumer_options){0}, "T", "*");
+    await_seen(x->f, 0, RC_HEART_BEAT, 1);
+    hp_consumer_stop(x->k, 0);
+}
+
 /* Apache's broker may handle the heartbeat last: the group would be back. */
 static void a_group_leaves_after_the_answer_to_the_heartbeat_that_names_it(void **state)
 {
     (void)state;
     struct fixture x;
-    prepare(&x, 1);
-    fake_script(x.f, 0, RC_HEART_BEAT, FAKE_LATE, 300, 1);
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){0}, "T", "*");
-    await_seen(x.f, 0, RC_HEART_BEAT, 1);
-    hp_consumer_stop(x.k, 0);
+    stop_with_a_heartbeat_under_way(&x, FAKE_LATE, 300);
     assert_int_equal(fake_late(x.f), 0);
     assert_int_equal(fake_seen(x.f, 0, RC_UNREGISTER_CLIENT), 1);
     assert_int_equal(fake_members(x.f, 0, "CG"), 0);
@@ -178,11 +183,7 @@ static void a_broker_that_answers_no_heartbeat_is_left_without_a_word(void **sta
 {
     (void)state;
     struct fixture x;
-    prepare(&x, 1);
-    fake_script(x.f, 0, RC_HEART_BEAT, FAKE_SILENT, 0, 1);
-    x.k = new_consumer(x.c, x.to, (struct hp_consumer_options){0}, "T", "*");
-    await_seen(x.f, 0, RC_HEART_BEAT, 1);
-    hp_consumer_stop(x.k, 0);
+    stop_with_a_heartbeat_under_way(&x, FAKE_SILENT, 0);
     assert_int_equal(fake_seen(x.f, 0, RC_UNREGISTER_CLIENT), 0);
     stop(&x);
 }
