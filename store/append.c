@@ -41,7 +41,6 @@ struct submit { /* one run of store_port_submit */
     struct list finished; /* status is final */
     int64_t ts;
     size_t record_n;
-    bool broken;  /* the store turned FAILED here */
     bool no_file; /* the next file could not be created: not tried again for this batch */
 };
 
@@ -152,12 +151,6 @@ static void prepare(struct submit *s)
 
 /* ---- gather and write: under the log lock ---- */
 
-static void break_store(struct submit *s, const char *reason)
-{
-    store_fail_mark(s->st, reason);
-    s->broken = true;
-}
-
 /* Writes what was gathered. On failure those appends are lost and the store is FAILED. */
 static bool write_gathered(struct submit *s)
 {
@@ -174,7 +167,7 @@ static bool write_gathered(struct submit *s)
         rc = err_set(&e, rc, "publish the end of the log: failpoint");
     l->iov_n = 0;
     if (rc) {
-        break_store(s, e.text);
+        store_fail_mark(s->st, e.text);
         for (struct list *it; (it = list_pop_front(&s->gathered));) {
             list_push_back(&s->finished, it);
             LIST_ENTRY(it, struct append, link)->status = STORE_FAILED;
@@ -380,8 +373,7 @@ void store_port_submit(struct store_port *p)
         worker_wake(&st->flusher);
     if (ask || zero)
         worker_wake(&st->allocator);
-    if (s.broken)
-        store_fail_report(st);
+    store_fail_report(st);
     answer(&s.finished);
 }
 

@@ -59,7 +59,7 @@ static void complete_waiters(struct store *st)
 
 void store_fail_report(struct store *st)
 {
-    if (atomic_exchange(&st->fail_reported, true))
+    if (!atomic_load(&st->failed) || atomic_exchange(&st->fail_reported, true))
         return;
     if (st->o.on_failed)
         st->o.on_failed(st->o.arg, st->failed_reason);
@@ -103,7 +103,6 @@ bool flush_step(void *arg)
         if (sync_log(st, from, to, &e)) {
             st->sync_broken = true;
             store_fail_mark(st, e.text);
-            store_fail_report(st);
         } else {
             st->last_flush_ms = clock_mono(st->clock);
             atomic_store(&l->flushed_ts, ts);
@@ -114,8 +113,9 @@ bool flush_step(void *arg)
         uv_mutex_lock(&st->vis.lock);
         visibility_advance(st, atomic_load(&l->flushed), atomic_load(&l->flushed_ts));
         uv_mutex_unlock(&st->vis.lock);
-        complete_waiters(st);
     }
+    store_fail_report(st);
+    complete_waiters(st);
     return !st->sync_broken && flush_is_due(st, atomic_load(&l->wrote) - atomic_load(&l->flushed));
 }
 

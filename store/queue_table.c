@@ -316,8 +316,7 @@ bool queue_table_flush_step(struct queue_table *t)
     if (!more)
         end_round(t);
     uv_mutex_unlock(&t->io_lock);
-    if (atomic_load(&t->st->failed))
-        store_fail_report(t->st);
+    store_fail_report(t->st);
     return more;
 }
 

@@ -91,7 +91,7 @@ struct store_opts {        /* keys as in broker.conf; strings are copied */
      * queue; must not block and must not call back into the store's append side. */
     void (*on_arrive)(void *arg, const struct store_arrival *list, size_t n);
     void (*on_progress)(void *arg, const struct store_progress *p); /* during store_open */
-    void (*on_failed)(void *arg, const char *reason);               /* once */
+    void (*on_failed)(void *arg, const char *reason); /* once; on a submitter or a flusher */
     void *arg;
 };
 void store_opts_defaults(struct store_opts *o); /* upstream's defaults */

@@ -357,7 +357,7 @@ bool cq_flush_step(void *st);
 bool allocate_step(void *st);
 /* The store is FAILED from here on. First reason wins. No lock held but log.lock at most. */
 void store_fail_mark(struct store *st, const char *reason);
-/* Tells on_failed and completes the waiters, once. No lock held. */
+/* If the store is FAILED: tells on_failed and completes the waiters, once. No lock held. */
 void store_fail_report(struct store *st);
 
 /* ---- checkpoint.c ---- */

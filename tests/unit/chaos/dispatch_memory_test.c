@@ -12,18 +12,29 @@ static struct store_stats stats(struct store_fixture *f)
     return s;
 }
 
-/* A record of queue "N", whose unit finds no memory, and two files of "T" behind it: all written and synced. The
- * simulated disk would ask for memory too. */
-static void store_without_a_unit(struct store_fixture *f)
+static void expect_failed(const struct store_fixture *f)
 {
-    struct sent *s[2 * RECORDS + 1];
-    fixture_init(f, FLUSH_SYNC);
+    assert_int_equal(f->failed_calls, 1);
+    assert_string_equal(f->failed_reason, "out of memory for consume queue units");
+}
+
+/* The simulated disk would ask for memory too. */
+static void begin(struct store_fixture *f, enum flush_mode mode)
+{
+    fixture_init(f, mode);
     f->o.fs = &fs_real;
     f->o.root_dir = scratch_new();
     f->o.file_reserved_ms = HOUR;
     f->o.delete_hours = (1u << 24) - 1;
     f->o.clean_log_pause_ms = f->o.clean_cq_pause_ms = 0;
     fixture_open(f);
+}
+
+/* A record of queue "N", whose unit finds no memory, and two files of "T" behind it: all written and synced. */
+static void store_without_a_unit(struct store_fixture *f)
+{
+    struct sent *s[2 * RECORDS + 1];
+    begin(f, FLUSH_SYNC);
     for (int i = 0; i <= 2 * RECORDS; i++)
         s[i] = fixture_append(f, i ? "T" : "N", 0, i > 0, BODY, NULL);
     store_port_submit(&f->port);
@@ -33,8 +44,7 @@ static void store_without_a_unit(struct store_fixture *f)
     alloc_hook_leave();
     alloc_hook_arm(0);
     store_port_drain(&f->port, 0);
-    assert_true(stats(f).failed);
-    assert_string_equal(stats(f).failed_reason, "out of memory for consume queue units");
+    expect_failed(f);
     assert_int_equal(stats(f).log_flushed, stats(f).log_wrote);
     for (int i = 0; i <= 2 * RECORDS; i++) {
         assert_int_equal(s[i]->a.status, STORE_OK); /* it is on disk */
@@ -90,11 +100,32 @@ static void the_next_sync_tries_again_and_sends_stay_refused(void **state)
     end(&f);
 }
 
+/* A new queue asks for memory itself before its unit does. */
+static void a_sender_that_waits_for_no_sync_reports_it(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    begin(&f, FLUSH_ASYNC);
+    for (int nth = 1; !f.failed_calls; nth++) {
+        struct sent *s = fixture_append(&f, "N", nth, 0, BODY, NULL);
+        alloc_hook_arm(nth);
+        alloc_hook_enter();
+        store_port_submit(&f.port);
+        alloc_hook_leave();
+        alloc_hook_arm(0);
+        assert_int_equal(s->a.status, f.failed_calls ? STORE_OK : STORE_NO_FILE);
+        sent_free(s);
+    }
+    expect_failed(&f);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_log_is_kept_for_the_recovery_that_makes_the_unit),
         cmocka_unit_test(the_next_sync_tries_again_and_sends_stay_refused),
+        cmocka_unit_test(a_sender_that_waits_for_no_sync_reports_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
