@@ -25,7 +25,7 @@ SET lock_timeout = 0;
 SELECT available FROM stk.goods_stock WHERE goods_id = 2004 FOR UPDATE;
 DO \$\$ BEGIN
   FOR i IN 1..1000 LOOP -- until the order waits for us
-    EXIT WHEN EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid');
+    EXIT WHEN EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)));
     PERFORM pg_sleep(0.01);
   END LOOP;
 END \$\$;
@@ -34,7 +34,7 @@ SELECT available FROM stk.goods_stock WHERE goods_id = $GOODS FOR UPDATE;
 COMMIT;
 SQL
         LOCKER=$!
-        until_sql 5 "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'stk.goods_stock'::regclass AND mode = 'RowShareLock' AND granted)"
+        until_sql 5 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE starts_with(query, 'DO '))"
         order_json $BUYER "$GOODS:1:$PRICE 2004:1:$PRICE" 500 $coupon
         http POST "${URL[order]}/v1/orders" "$REQUEST" "$KEY"
         expect "deadlock_$round" '1|2' '201|409|503'
